@@ -1,16 +1,20 @@
-"""Bare Kafka clients that tests write and read topics with: nothing of ours stands between a test and the log."""
+"""Bare Kafka clients, and topics of their own: nothing of ours stands between a test and the log."""
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from marketpulse.kafka.broker import EmbeddedBroker
+from marketpulse.kafka.topics import ensure_topics, topic_specs
 from marketpulse.settings import Settings
 
 Value = bytes | Mapping[str, Any]
@@ -173,3 +177,16 @@ def transaction(producer: Producer, *, keep: bool = True) -> Iterator[None]:
 
 def _place(record: Record) -> tuple[int, int]:
     return record.partition, record.offset
+
+
+@contextmanager
+def own_topics(broker: EmbeddedBroker, broker_cache: Path, data_dir: Path) -> Iterator[Settings]:
+    """Settings with the contract's topics (4 partitions) under a prefix that nobody else has; deleted afterwards."""
+    kafka = {"bootstrap_servers": broker.bootstrap, "topic_prefix": f"t{uuid.uuid4().hex[:8]}-", "partitions": 4}
+    settings = Settings(data_dir=data_dir, cache_dir=broker_cache, kafka=kafka)
+    ensure_topics(settings)
+    yield settings
+    if broker.alive():
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})  # must outlive its answers
+        for done in admin.delete_topics([spec.name for spec in topic_specs(settings)]).values():
+            done.exception(10)

@@ -19,13 +19,13 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from aws_server import aws_account, aws_server  # noqa: F401  (fixtures that several rooms share)
+from bare_clients import own_topics
 from influx_store import influx_server, influx_store  # noqa: F401  (fixtures)
 from marketpulse.app.warm import warm_up
 from marketpulse.cache import cache_dir
 from marketpulse.compiled import has_kernels
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.settings import Settings
-from own_topics import own_topics
 from s3_server import s3_bucket, s3_server  # noqa: F401
 
 # `quick` (make test) draws the same few examples each time; `full` (make soak) draws many, anew each time.

@@ -1,4 +1,4 @@
-"""Builds batches of `market` rows for the engine's tests, and reads its results back."""
+"""Builds batches of `market` rows, splits among them, for the engine's tests, and reads its results back."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import CLOSED_MOST, QuoteCounts, Stepper, StepResult
+from marketpulse.indicators.bar_columns import ASK, ASK_SIZE, BID, BID_SIZE, CLOSE, HIGH, LOW, OPEN, VOLUME
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.model.market import KIND_OF_TYPE, Kind, MarketBatch, StringTable
 from marketpulse.model.timeframe import parse_timeframes
@@ -190,3 +192,23 @@ class Engine:
 def span(bar: dict[str, Any]) -> tuple[float, float]:
     """A bar's [open, close) in seconds after midnight."""
     return (bar["open_time_ns"] - MIDNIGHT_NS) / 1e9, (bar["close_time_ns"] - MIDNIGHT_NS) / 1e9
+
+
+PRICES, SIZES = [OPEN, HIGH, LOW, CLOSE, BID, ASK], [VOLUME, BID_SIZE, ASK_SIZE]
+Floats = NDArray[np.float64]
+
+
+def split(symbol: str, ex: float, ratio: float, seconds: float = 0, source: str = "feed", **more: Any) -> Row:
+    """A record that says at `seconds` that so many new shares stand for an old one from `ex` on."""
+    return {
+        "type": "split", "symbol": symbol, "source": source, "event_time_ns": at(seconds), "ratio": ratio,
+        "ex_time_ns": at(ex), **more,
+    }  # fmt: skip
+
+
+def adjusted(bars: Floats, ratio: float) -> Floats:
+    """Bars (n, 10) of before a split as they stand in the units behind it."""
+    found = bars.copy()
+    found[:, PRICES] /= ratio
+    found[:, SIZES] *= ratio
+    return found

@@ -1,6 +1,7 @@
-"""What a page knows after the frames that it took in: a plain model of the page's store, for tests."""
+"""A page, for tests: a plain model of what it knows after its frames, and one that never takes any."""
 
 import json
+import socket
 from typing import Any
 
 from marketpulse.web.columns import BOOK
@@ -59,3 +60,22 @@ class PageReader:
         for number, last, ago, book in rows:
             symbol, *about = self._symbols[number]
             self.quotes[symbol] = [last, quotes["until"] - ago, *about, *book]
+
+
+class NeverReads:
+    """Within its `with`, the connection is open and nobody reads it."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def __enter__(self) -> "NeverReads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()

@@ -223,9 +223,7 @@ def test_a_trial_is_stopped_and_the_later_of_two_editors_is_told(alerts: AlertSt
     assert alerts.desk.running["high"].expression == "close > 300"
 
 
-def test_while_the_log_is_away_the_rules_say_so_and_without_any_it_says_how_one_is_made(
-    alerts: AlertStage, visit: Visit
-) -> None:
+def test_without_the_log_rules_say_so_and_without_any_it_says_how_one_is_made(alerts: AlertStage, visit: Visit) -> None:
     alerts.desk.away = True
     page = opened(alerts, visit)
     expect(page.get_by_role("alert").filter(has_text="The rules cannot be read: the broker is away")).to_be_visible()

@@ -12,10 +12,43 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
-from asking_stage import AskingStage
-from browser_stage import SIZES, Visit
+from browser_stage import SIZES, Stage, Visit
+from marketpulse.app.charts.desk import LiveDesk
+from marketpulse.query.desk import LakeDesk
+from marketpulse.settings import ServeSettings, Settings
+from marketpulse.web.api import create_app
+from marketpulse.web.rest.ask import AskApi
+from marketpulse.web.rest.charts import ChartApi
+from marketpulse.web.server import WebServer
+from marketpulse.web.sql import SqlApi
+from moving_feed import MovingFeed
 from real_rows import store_real_rows
 from waiting import wait_until
+
+
+class AskingStage(Stage):
+    """A stage whose page may be asked about a lake."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sql = SqlApi(lambda: LakeDesk(settings), settings.sql)
+        self._ask = AskApi(lambda: LakeDesk(settings), settings.sql)
+        super().__init__(MovingFeed(symbols=4, history=30))
+
+    def close(self) -> None:
+        self._sql.close()
+        self._ask.close()
+        super().close()
+
+    def _serve(self, port: int) -> WebServer:
+        serve = ServeSettings(port=port)
+        self._stored = None  # what comes live is enough of bars here
+        self._charts = ChartApi(self.board, lambda: LiveDesk(self._settings))
+        routers = [self._charts.router(), self._ask.router()]
+        server = WebServer(create_app(self.board, serve, sql=self._sql, routers=routers), serve)
+        server.start()
+        return server
+
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -47,9 +80,7 @@ def cells(page: Page, row: int) -> list[str]:
     return line.get_by_role("cell").all_inner_texts()
 
 
-def test_a_library_query_shows_the_lakes_rows_and_they_are_downloaded(
-    asking: AskingStage, visit: Visit, tmp_path: Path
-) -> None:
+def test_a_library_query_shows_and_downloads_the_lakes_rows(asking: AskingStage, visit: Visit, tmp_path: Path) -> None:
     page = visit.open(asking.server.url)
     page.get_by_role("link", name="Ask").click()
     page.get_by_role("button", name=re.compile("^Losers")).click()
@@ -148,9 +179,7 @@ def test_a_chart_suits_the_columns_and_can_be_changed(asking: AskingStage, visit
     assert visit.complaints == []
 
 
-def test_what_was_run_is_found_and_runs_again_and_a_plan_shows_what_was_left_out(
-    asking: AskingStage, visit: Visit
-) -> None:
+def test_what_was_run_is_found_and_runs_again_and_a_plan_shows_what_it_left(asking: AskingStage, visit: Visit) -> None:
     page = visit.open(f"{asking.server.url}#/ask?sql={quote('SELECT 41 + 1 AS answer')}")
     expect(page.get_by_role("status").filter(has_text="1 row")).to_be_visible()
     page.goto(asking.server.url + "#/ask/gaps")

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from browser_stage import Stage, Visit
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.errors import Fatal
 from marketpulse.model.rows import ALERT

@@ -1,7 +1,10 @@
-"""The engine's workers are killed with -9 at random, by seed, while records come, and partitions move between them."""
+"""The engine's workers and the broker under them are killed with -9 by seed, while records come and partitions move."""
 
 import itertools
+import os
 import random
+import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -9,15 +12,16 @@ import pytest
 
 from dying_worker import STEPS, doomed_command
 from engine_campaign import SEEDS, Workers, assert_as_the_clean_run, campaign, stream, wait_until_taken, write
+from marketpulse.kafka.broker import EmbeddedBroker
+from marketpulse.kafka.client import connected_to
+from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("kernels")]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_worker_killed_again_and_again_leaves_exactly_the_rows_of_the_clean_run(
-    kafka_settings: Settings, seed: int
-) -> None:
+def test_a_worker_killed_again_and_again_leaves_just_the_clean_runs_rows(kafka_settings: Settings, seed: int) -> None:
     workers = Workers(kafka_settings, 1)
     campaign(kafka_settings, seed, workers, lambda _: workers.kill(0))
 
@@ -45,12 +49,28 @@ def test_a_worker_that_dies_at_every_step_of_its_work_leaves_exactly_the_rows_of
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_partitions_that_move_between_workers_that_leave_and_die_lose_and_double_nothing(
-    kafka_settings: Settings, seed: int
-) -> None:
+def test_partitions_of_workers_that_leave_and_die_lose_and_double_nothing(kafka_settings: Settings, seed: int) -> None:
     workers = Workers(kafka_settings, 2)
 
     def disturb(random_: random.Random) -> None:
         random_.choice([workers.kill, workers.leave])(random_.randrange(2))
 
     campaign(kafka_settings, seed, workers, disturb)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_broker_killed_under_the_engine_changes_no_rows(tmp_path: Path, broker_cache: Path, seed: int) -> None:
+    own = Settings(data_dir=tmp_path / "own", cache_dir=broker_cache, broker={"heap_mb": 192}, kafka={"partitions": 3})
+    with EmbeddedBroker(own) as broker:
+        settings = connected_to(own, broker.bootstrap)
+        ensure_topics(settings)
+        workers = Workers(settings, 1)
+
+        def disturb(random_: random.Random) -> None:
+            assert broker.pid is not None
+            os.kill(broker.pid, signal.SIGKILL)
+            assert broker.wait(30)  # a process that dies slowly would still count as one that need not be started
+            time.sleep(random_.uniform(0, 2))
+            broker.start()
+
+        campaign(settings, seed, workers, disturb)

@@ -17,7 +17,7 @@ from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from board_rows import row
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.model.rows import ALERT
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.history import LakeHistory

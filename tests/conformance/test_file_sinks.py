@@ -138,6 +138,29 @@ def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset_or_asked_for_a
     assert_stored(place, 33, [0])
 
 
+def test_batches_without_rows_move_the_position_and_a_dead_letter_is_filed_under_its_day(place: Place) -> None:
+    rows = pa.RecordBatch.from_pylist([{"reason": "not_json"}], schema=TABLES["dead_letters"][1])
+    sink = place.open()
+    for one in stretch("market", 3, 0, 20):
+        sink.write(SinkBatch(one.table, one.topic, 3, 0, 20, one.rows.slice(0, 0)))
+    sink.flush()
+    assert place.open().resume() == {("market", 3): 20}
+    assert place.files() == []
+    sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
+    sink.flush()
+    day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()
+    assert place.files() == [f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{place.suffix}"]
+
+
+def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> None:
+    sink = place.open()
+    write(sink, stretch("market", 3, 0, 8))
+    sink.flush()
+    name = f"date=2024-05-01/market-03-000000000000-000000000008{place.suffix}"
+    every = ((one.table, row["symbol"]) for one in stretch("market", 3, 0, 8) for row in one.rows.to_pylist())
+    assert place.files() == sorted({f"{place.directory(*each)}/{name}" for each in every})
+
+
 def test_a_flush_between_two_tables_of_a_stretch_loses_neither_and_rows_behind_a_gap_are_refused(place: Place) -> None:
     trades, quotes, events = stretch("market", 0, 0, 20)
     sink = place.open()
@@ -173,29 +196,6 @@ def test_a_flush_with_nothing_new_writes_nothing_and_an_emptied_store_is_filled_
     assert_raises(Retryable, "rows before it are not stored", sink.write, batch("trades", 0, 20, 30))
     store(sink, end=20, cut=20)
     assert_stored(local_place, 20)
-
-
-def test_batches_without_rows_move_the_position_and_a_dead_letter_is_filed_under_its_day(place: Place) -> None:
-    rows = pa.RecordBatch.from_pylist([{"reason": "not_json"}], schema=TABLES["dead_letters"][1])
-    sink = place.open()
-    for one in stretch("market", 3, 0, 20):
-        sink.write(SinkBatch(one.table, one.topic, 3, 0, 20, one.rows.slice(0, 0)))
-    sink.flush()
-    assert place.open().resume() == {("market", 3): 20}
-    assert place.files() == []
-    sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
-    sink.flush()
-    day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()
-    assert place.files() == [f"table=dead_letters/date={day}/dead-letters-07-000000000005-000000000006{place.suffix}"]
-
-
-def test_a_file_name_follows_from_topic_partition_and_offsets(place: Place) -> None:
-    sink = place.open()
-    write(sink, stretch("market", 3, 0, 8))
-    sink.flush()
-    name = f"date=2024-05-01/market-03-000000000000-000000000008{place.suffix}"
-    every = ((one.table, row["symbol"]) for one in stretch("market", 3, 0, 8) for row in one.rows.to_pylist())
-    assert place.files() == sorted({f"{place.directory(*each)}/{name}" for each in every})
 
 
 def test_small_files_are_merged_and_every_row_stays(place: Place) -> None:
@@ -435,9 +435,7 @@ def children() -> Iterator[KilledChildren]:
 
 @pytest.mark.chaos
 @pytest.mark.usefixtures("busy")
-def test_kill_9_at_any_change_of_the_disk_loses_and_doubles_nothing(
-    local_place: Place, children: KilledChildren
-) -> None:
+def test_kill_9_at_any_change_of_a_disk_loses_and_doubles_none(local_place: Place, children: KilledChildren) -> None:
     kills = 0
     for kill_at in moments(every=4, first=3 * sorted(KINDS).index(local_place.kind)):
         here = Place(local_place.kind, f"{local_place.url}/{kill_at}")

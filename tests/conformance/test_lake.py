@@ -21,8 +21,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from forked import Forked
 from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
-from lake_rows import LakeRows
-from lake_store import LakeStore
+from lake_store import LakeRows, LakeStore
 from log_of_rows import START_NS, TOPICS, batch, expected, stretch
 from marketpulse.catalog import open_lake, open_visible
 from marketpulse.clock import ManualClock
@@ -129,9 +128,7 @@ def test_rows_of_a_partition_that_was_taken_over_are_dropped_and_the_others_stor
     assert_stored(settings, 20)
 
 
-def test_a_commit_with_a_lost_answer_is_known_and_an_emptied_lake_filled(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_answers_commit_is_known_and_a_lake_filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = opened(settings)
     store(sink, end=10, cut=10)
     real, left = SqlCatalog.commit_table, [2]
@@ -234,9 +231,7 @@ def test_two_processes_that_write_the_same_tables_lose_and_double_nothing(settin
     assert opened(settings).resume() == {(topic, p): 60 for topic in TOPICS for p in (0, 1)}
 
 
-def test_a_fault_of_the_disk_or_of_the_catalogue_says_what_to_do(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_disk_or_catalogue_says_what_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = opened(settings)
     store(sink, end=10, cut=10)
     full, broken = (errno.ENOSPC, Retryable, "free some space"), (errno.EIO, Retryable, "trying again")
@@ -333,7 +328,7 @@ def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
     assert opened(settings).resume() == {(topic, p): 160 for topic in TOPICS for p in (0, 1)}
 
 
-def test_rows_with_other_indicators_are_never_merged_into_one_file(settings: Settings) -> None:
+def test_merging_leaves_rows_of_other_indicators_apart_and_passes_a_removed_file_by(settings: Settings) -> None:
     lake = LakeRows(settings)
     for n in range(4):
         row = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS + n, "close_time_ns": START_NS, "revision": 0}
@@ -343,9 +338,6 @@ def test_rows_with_other_indicators_are_never_merged_into_one_file(settings: Set
     files = open_visible(settings).read(["indicators"])["indicators"].files
     assert sorted(file.columns for file in files) == [("ema_12",), ("sma_20",)]
     assert indicators_schema(["ema_12"]).names[-1] == "receipt"
-
-
-def test_a_file_that_a_person_removed_does_not_stop_the_merging(settings: Settings) -> None:
     lake = LakeRows(settings)
     trade = {"symbol": "A", "event_time_ns": START_NS, "price": 1.0, "size": 1.0}
     paths = [path for n in range(4) for path in lake.add("trades", [{**trade, "offset": n}])]
@@ -363,9 +355,7 @@ def children() -> Iterator[KilledChildren]:
 
 
 @pytest.mark.chaos
-def test_kill_9_at_any_call_that_changes_a_file_or_the_catalogue_loses_and_doubles_nothing(
-    tmp_path: Path, children: KilledChildren
-) -> None:
+def test_kill_9_at_any_changing_call_loses_and_doubles_nothing(tmp_path: Path, children: KilledChildren) -> None:
     kills = 0
     for kill_at in moments(every=17):
         here = settings_at(tmp_path / str(kill_at))

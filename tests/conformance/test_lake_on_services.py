@@ -57,9 +57,7 @@ def assert_stored(settings: Settings, end: int) -> None:
         assert history(settings, table) == expected(table, (0, 1), end), table
 
 
-def test_rows_are_stored_once_over_a_restart_of_sink_and_server_and_sql_answers(
-    settings: Settings, s3_bucket: Bucket
-) -> None:
+def test_rows_are_stored_once_over_restarts_of_sink_and_server_and_read(settings: Settings, s3_bucket: Bucket) -> None:
     store(open_sink(settings, "lake"), end=12, cut=6)
     sink = open_sink(settings, "lake")
     assert sink.resume() == {(topic, p): 12 for topic in TOPICS for p in (0, 1)}

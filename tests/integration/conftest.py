@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bare_clients import own_topics
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.settings import Settings
-from own_topics import own_topics
 from postgres_store import postgres_server  # noqa: F401  (fixtures)
 from postgres_store import postgres_store as place  # noqa: F401
 from valkey_store import valkey  # noqa: F401

@@ -76,7 +76,7 @@ def test_every_record_comes_as_the_python_client_gives_it(kafka_settings: Settin
     assert seen(parts) == seen(wanted)
 
 
-def test_no_more_is_taken_at_once_than_its_bytes_allow(kafka_settings: Settings) -> None:
+def test_no_more_is_taken_at_once_than_its_bytes_allow_and_a_refused_row_is_an_error(kafka_settings: Settings) -> None:
     BareTopic.of(kafka_settings).write([b"x" * 100_000] * 200)
     with reader(kafka_settings, 1) as (consumer, queue):
         taken(consumer, queue, 1, most=1)
@@ -86,6 +86,11 @@ def test_no_more_is_taken_at_once_than_its_bytes_allow(kafka_settings: Settings)
             assert consumer.poll(0) is None
             counts += [len(records) for records in queue.take(0.1, 10_000, 500_000)]
     assert max(counts) == 5
+    sender = RowSender(Producer(client_config(kafka_settings, "producer", message_max_bytes=1_000)))
+    large = pa.RecordBatch.from_pylist([{"symbol": "A", "timeframe": "1m"}, {"symbol": "B" * 2_000}], schema=BAR)
+    with pytest.raises(KafkaException, match="size"):
+        sender.send(kafka_settings.topic("bars"), lay_out_rows(large))
+    sender.close()
 
 
 def test_partitions_that_went_come_back_where_they_are_asked_to(kafka_settings: Settings) -> None:
@@ -138,14 +143,6 @@ def test_rows_stand_in_the_log_as_the_python_client_writes_them(kafka_settings: 
     both = (topic.messages().items() for topic in (ours, theirs))
     written, wanted = ([(p, m.key(), m.value()) for p, run in found for m in run] for found in both)
     assert (written, len(written)) == (wanted, 2_000)
-
-
-def test_a_row_that_the_client_refuses_is_its_error(kafka_settings: Settings) -> None:
-    sender = RowSender(Producer(client_config(kafka_settings, "producer", message_max_bytes=1_000)))
-    large = pa.RecordBatch.from_pylist([{"symbol": "A", "timeframe": "1m"}, {"symbol": "B" * 2_000}], schema=BAR)
-    with pytest.raises(KafkaException, match="size"):
-        sender.send(kafka_settings.topic("bars"), lay_out_rows(large))
-    sender.close()
 
 
 ENDS_OPEN = """

@@ -166,9 +166,7 @@ def test_past_the_logs_retention_the_lakes_trades_serve_also_for_a_rule_put_by_a
             assert own.marketpulse("verify").returncode == 1
 
 
-def test_explain_shows_late_doubled_corrected_and_cancelled_trades_and_indicators_to_the_bit(
-    pipeline: Pipeline,
-) -> None:
+def test_explain_shows_late_double_corrected_and_cancelled_trades_and_indicators_to_the_bit(pipeline: Pipeline) -> None:
     late = explained(pipeline, "1s", "00:00:03", "vwap")
     assert [(i["offset"], i["marks"]) for i in late["inputs"]] == [(7, []), (22, ["late"])]
     assert late["same"]

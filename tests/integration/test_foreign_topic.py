@@ -81,9 +81,7 @@ def test_all_partitions_are_read_from_the_beginning_in_order_and_a_new_one_is_no
     assert next_of(reader) == [(topic.name, 2, [0], [b"new"])]
 
 
-def test_reading_goes_on_at_the_kept_offsets_without_rows_of_an_aborted_transaction(
-    topic: BareTopic, reader: KafkaForeignTopic
-) -> None:
+def test_reading_goes_on_at_kept_offsets_without_aborted_rows(topic: BareTopic, reader: KafkaForeignTopic) -> None:
     topic.write([b"a", b"b", b"c"], 0, timestamp_ms=T0_MS)
     topic.write([b"d"], 1, timestamp_ms=T0_MS)
     reader.seek({0: 2})
@@ -110,9 +108,7 @@ def partitions_of(topic: BareTopic) -> int:
     return len(topics[topic.name].partitions) if topic.name in topics else 0
 
 
-def test_a_missing_topic_is_waited_for_with_what_to_do_and_created_where_that_is_asked_for(
-    settings: Settings, missing: BareTopic
-) -> None:
+def test_a_missing_topic_is_waited_for_with_advice_or_made_on_request(settings: Settings, missing: BareTopic) -> None:
     waiting = KafkaForeignTopic(settings, missing.name)
     with pytest.raises(Retryable, match=rf"{missing.name} does not exist: .*KAFKA_TOPIC.*--create"):
         waiting.poll(0.1)
@@ -141,9 +137,7 @@ def test_a_topic_that_cannot_be_created_is_waited_for_too(settings: Settings, mi
     reader.close()
 
 
-def test_a_topic_that_is_deleted_while_it_is_read_is_said(
-    settings: Settings, missing: BareTopic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deletion_meanwhile_is_said(settings: Settings, missing: BareTopic, monkeypatch: pytest.MonkeyPatch) -> None:
     missing.make(1)
     missing.write([b"a"])
     wait_until(lambda: partitions_of(missing))
@@ -200,9 +194,7 @@ def test_inspect_shows_what_a_topic_holds_and_commits_nothing(settings: Settings
     assert (gone.returncode, "the topic no-such-topic does not exist" in gone.stderr) == (1, True)
 
 
-def test_on_the_embedded_broker_a_source_creates_its_missing_topic_and_says_so(
-    kafka_settings: Settings, missing: BareTopic
-) -> None:
+def test_on_our_own_broker_a_source_creates_its_topic_and_says_so(kafka_settings: Settings, missing: BareTopic) -> None:
     run_file = kafka_settings.data_dir / "run" / "broker.json"
     run_file.parent.mkdir(parents=True)
     run_file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": missing.bootstrap}))

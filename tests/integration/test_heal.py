@@ -6,12 +6,11 @@ import pytest
 
 import market_rows
 from given_settings import changed
-from market_rows import at
+from market_rows import at, split
 from marketpulse.app.healing import heal
 from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.settings import Settings
-from split_rows import split
 from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.usefixtures("kernels")]

@@ -19,8 +19,7 @@ from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.page_socket import WAITING_BYTES_MAX
 from marketpulse.web.server import WebServer
-from page_reader import PageReader
-from pages_that_never_read import NeverReads
+from page_reader import NeverReads, PageReader
 from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

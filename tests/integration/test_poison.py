@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from bare_clients import BareTopic
+from bare_clients import BareTopic, own_topics
 from given_settings import changed
 from marketpulse.catalog import open_visible
 from marketpulse.kafka.broker import EmbeddedBroker
@@ -21,7 +21,6 @@ from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.settings import Settings
 from marketpulse.telemetry import DEAD_LETTERS, UNREADABLE_BATCHES
-from own_topics import own_topics
 from raw_batches import BODY_AT, CONTROL, HEAD_BYTES, batch, bomb, patch_on_disk, produce_raw, record, sealed
 from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 from waiting import wait_until

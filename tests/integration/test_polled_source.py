@@ -19,8 +19,7 @@ from marketpulse.app.pipeline import process
 from marketpulse.app.pipeline.produce import run
 from marketpulse.settings import HttpSettings, Settings, load_settings
 from stored_pipeline import Working
-from vendor_answers import recorded
-from vendor_server import Reply, Request, scripted, vendor
+from vendor_server import Reply, Request, recorded, scripted, vendor
 from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kernels")]

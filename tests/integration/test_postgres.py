@@ -172,7 +172,7 @@ def test_nul_is_stored_as_its_sign_and_withdrawn_alerts_hidden(place: PostgresPl
     assert place.sql("SELECT rule, state, event_time FROM marketpulse.alerts") == ["top|raised|2024-05-06 00:01:00+00"]
 
 
-def test_tick_bars_of_one_time_all_stay_and_long_indicators_have_columns(place: PostgresPlace, feed: Feed) -> None:
+def test_tick_bars_all_stay_long_names_are_columns_and_revisions_replace_rows(place: PostgresPlace, feed: Feed) -> None:
     receipts = ({**RECEIPT, "last_offset": 7 + n // 2, "last_row": n % 2} for n in range(4))
     bars = (bar("A", "1t", MONDAY_S, 0, f"{n} {n} {n} {n} 1", receipt=one) for n, one in enumerate(receipts))
     feed.store("bars", *bars)
@@ -182,9 +182,6 @@ def test_tick_bars_of_one_time_all_stay_and_long_indicators_have_columns(place: 
     feed.store("indicators", row, schema=indicators_schema(names))
     (found,) = place.found("SELECT * FROM marketpulse.indicators")
     assert sorted(v for k, v in found.items() if k.startswith(("my_", "odd"))) == [1, 2, 3]
-
-
-def test_a_revised_row_is_replaced_whole_and_an_older_one_never_comes_back(place: PostgresPlace, feed: Feed) -> None:
     head = bar("A", "1m", MONDAY_S, 60, "1 2 0.5 1.5 9")
     for more in ({"sma_20": 1.0, "ema_12": 2.0}, {"revision": 2, "sma_20": 3.0}, {"revision": 1, "sma_20": 9.0}):
         schema = indicators_schema([name for name in more if name != "revision"])
@@ -245,9 +242,7 @@ def store_tutorial(feed: Feed) -> None:
     feed.store("bars", *({**row, "receipt": RECEIPT} for row in rows))
 
 
-def test_a_tutorials_queries_give_the_same_rows_for_a_trade_feed_and_a_bar_feed(
-    place: PostgresPlace, feed: Feed
-) -> None:
+def test_a_tutorials_queries_give_the_same_rows_for_trade_and_bar_feed(place: PostgresPlace, feed: Feed) -> None:
     store_tutorial(feed)
     for name, (query, _) in tutorial_queries.QUERIES.items():
         rows = place.sql(f"SET search_path = marketpulse; {query}")

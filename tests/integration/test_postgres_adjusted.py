@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.clock import ManualClock
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch

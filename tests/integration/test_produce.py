@@ -32,9 +32,8 @@ from marketpulse.settings import KafkaSourceSettings, ReplaySettings, Settings
 from marketpulse.sources.defaults import bundled
 from s3_server import Bucket
 from stored_pipeline import Working
-from vendor_answers import yahoo_chart
 from vendor_messages import COINBASE
-from vendor_server import Reply, Request, vendor
+from vendor_server import Reply, Request, vendor, yahoo_chart
 from waiting import wait_until
 
 

@@ -133,9 +133,7 @@ def test_a_reader_starts_at_its_store_and_bad_records_only_move_it(kafka_setting
     assert {b.table for b in batches} == {"trades", "quotes"}
 
 
-def test_rows_are_flushed_before_partitions_move_positions_asked_anew(
-    kafka_settings: Settings, reader_of: Open
-) -> None:
+def test_rows_are_flushed_before_partitions_move_positions_read_anew(kafka_settings: Settings, reader_of: Open) -> None:
     write_bars(kafka_settings, bars(4))
     stored: dict[Place, int] = {}
     held: dict[Place, int] = {}

@@ -127,12 +127,9 @@ def test_restarts_a_kill_a_broken_format_a_lost_identity_and_a_taken_port_lose_n
         assert read(broker.bootstrap, 1) == [b"five"]
 
 
-def test_a_taken_port_is_named_before_anything_is_started(home: Settings) -> None:
+def test_a_taken_port_is_named_before_any_start_and_a_wrong_property_in_the_jvms_words(home: Settings) -> None:
     with taken() as port, pytest.raises(EnvironmentProblem, match=f"port {port} on 127.0.0.1 is taken.*broker.port"):
         EmbeddedBroker(changed(home, broker={"port": port})).start()
-
-
-def test_a_property_that_kafka_does_not_take_is_refused_in_the_jvms_own_words(home: Settings) -> None:
     said = r"broker\.properties\.num\.io\.threads: .*ConfigException: Invalid value many for configuration num\.io\.threads: Not a number"
     with pytest.raises(SettingsError, match=said):
         EmbeddedBroker(changed(home, broker={"properties": {"num.io.threads": "many"}})).start()
@@ -195,9 +192,7 @@ def running_command(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]
     command.communicate()
 
 
-def test_the_command_announces_the_broker_ends_with_the_reason_when_it_dies_and_stops_it_cleanly(
-    home: Settings,
-) -> None:
+def test_the_command_announces_the_broker_ends_with_the_reason_if_it_dies_and_stops_it_cleanly(home: Settings) -> None:
     with running_command(home) as (command, facts):
         assert facts["pid"] == command.pid
         assert resolve_bootstrap(home) == facts["bootstrap_servers"]

@@ -21,17 +21,6 @@ def settings_of(admin: AdminClient, topic: str) -> dict[str, str | None]:
     return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(10).items()}
 
 
-def test_every_topic_is_on_the_broker_as_declared(shared_kafka_settings: Settings, broker: EmbeddedBroker) -> None:
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    there = admin.list_topics(timeout=10).topics
-    for spec in topic_specs(shared_kafka_settings):
-        assert len(there[spec.name].partitions) == spec.partitions
-        wanted = {name: value for name, value in spec.configs.items() if name != "min.cleanable.dirty.ratio"}
-        assert settings_of(admin, spec.name).items() >= wanted.items()
-    assert inspect_topics(shared_kafka_settings) == ([], [])
-    assert ensure_topics(shared_kafka_settings) == []
-
-
 def test_a_topic_that_differs_is_reported_and_left(shared_kafka_settings: Settings, broker: EmbeddedBroker) -> None:
     prefix = f"{shared_kafka_settings.kafka.topic_prefix}other-"
     settings = changed(shared_kafka_settings, kafka={"topic_prefix": prefix})
@@ -53,7 +42,9 @@ def test_a_topic_that_differs_is_reported_and_left(shared_kafka_settings: Settin
         done.result(10)
 
 
-def test_topics_that_cannot_be_made_are_told_by_what_to_do(shared_kafka_settings: Settings) -> None:
+def test_every_topic_is_as_declared_goes_only_with_force_and_what_cannot_be_made_says_what_to_do(
+    shared_kafka_settings: Settings, broker: EmbeddedBroker
+) -> None:
     for kafka, error, said in (
         ({"topic_prefix": "replicas-", "replication_factor": 3}, SettingsError, "the cluster has 1 broker now"),
         ({"bootstrap_servers": "127.0.0.1:9"}, Retryable, "127.0.0.1:9|broker"),
@@ -62,6 +53,22 @@ def test_topics_that_cannot_be_made_are_told_by_what_to_do(shared_kafka_settings
         patience = {"timeout_s": 0.5} if error is Retryable else {}
         with pytest.raises(error, match=said):
             ensure_topics(changed(shared_kafka_settings, kafka=kafka), **patience)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    there = admin.list_topics(timeout=10).topics
+    for spec in topic_specs(shared_kafka_settings):
+        assert len(there[spec.name].partitions) == spec.partitions
+        wanted = {name: value for name, value in spec.configs.items() if name != "min.cleanable.dirty.ratio"}
+        assert settings_of(admin, spec.name).items() >= wanted.items()
+    assert inspect_topics(shared_kafka_settings) == ([], [])
+    assert ensure_topics(shared_kafka_settings) == []
+    settings = changed(
+        shared_kafka_settings, kafka={"topic_prefix": f"{shared_kafka_settings.kafka.topic_prefix}gone-"}
+    )
+    ours = BareTopic.of(settings, "bars")
+    ours.make(1)
+    assert command(settings, "topics", "delete", ours.name, "--yes").returncode == 2
+    assert command(settings, "topics", "delete", ours.name, "--yes", "--force").returncode == 0
+    assert ours.name not in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).topics
 
 
 @pytest.fixture
@@ -73,9 +80,7 @@ def foreign(shared_kafka_settings: Settings, broker: EmbeddedBroker) -> Iterator
         topic.delete()
 
 
-def test_a_topic_is_created_listed_described_and_deleted_as_kafkas_own_client_sees_it(
-    shared_kafka_settings: Settings, foreign: BareTopic
-) -> None:
+def test_kafka_sees_a_topic_created_listed_and_deleted(shared_kafka_settings: Settings, foreign: BareTopic) -> None:
     settings, name = shared_kafka_settings, foreign.name
     admin = AdminClient({"bootstrap.servers": str(foreign.bootstrap)})
     made = command(
@@ -134,14 +139,3 @@ def test_what_cannot_be_done_with_a_topic_is_said_with_what_to_do_and_changes_no
     for words in ("list", "create x", "describe x", "delete x --yes"):
         done = command(away, "topics", *words.split())
         assert (done.returncode, "marketpulse doctor" in done.stderr) == (1, True), (words, done.stderr)
-
-
-def test_one_of_ours_is_deleted_only_with_force(shared_kafka_settings: Settings, broker: EmbeddedBroker) -> None:
-    settings = changed(
-        shared_kafka_settings, kafka={"topic_prefix": f"{shared_kafka_settings.kafka.topic_prefix}gone-"}
-    )
-    ours = BareTopic.of(settings, "bars")
-    ours.make(1)
-    assert command(settings, "topics", "delete", ours.name, "--yes").returncode == 2
-    assert command(settings, "topics", "delete", ours.name, "--yes", "--force").returncode == 0
-    assert ours.name not in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).topics

@@ -111,15 +111,12 @@ def test_the_client_raises_what_a_callback_raised_as_it_is(settings: Settings, c
     consumer.close()
 
 
-def test_what_is_raised_while_partitions_come_comes_out_of_poll_as_it_is(settings: Settings) -> None:
+def test_what_is_raised_as_partitions_come_or_in_the_commit_before_they_go_leaves_poll(settings: Settings) -> None:
     with member(settings) as worker:
         worker.on_take = Sentinel()
         with pytest.raises(Sentinel) as caught:
             worker.poll_until(never)
     assert caught.value is worker.on_take
-
-
-def test_what_is_raised_in_the_commit_before_a_partition_goes_comes_out_of_poll_as_it_is(settings: Settings) -> None:
     with member(settings) as worker:
         worker.take_all()
         worker.log.begin()
@@ -173,9 +170,7 @@ def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(settin
     assert caught.value is worker.on_give
 
 
-def test_a_worker_that_leaves_before_it_took_its_partitions_takes_none_and_the_next_one_gets_them(
-    settings: Settings,
-) -> None:
+def test_a_worker_that_leaves_before_it_took_partitions_takes_none_and_the_next_gets_them(settings: Settings) -> None:
     worker, name = Member(settings), settings.group(settings.process.group)
     admin = AdminClient({"bootstrap.servers": str(settings.kafka.bootstrap_servers)})
 
@@ -201,9 +196,7 @@ def test_a_client_that_closes_before_its_partitions_are_revoked_calls_nobody_and
     assert CLIENTS_LEFT_BEHIND._value.get() == before + 1
 
 
-def test_a_worker_that_was_away_for_too_long_gives_its_partitions_up_and_leaves_quietly(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_away_for_too_long_gives_up_and_leaves(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configured = client_config
 
     def impatient(settings: Settings, role: Role, **overrides: Any) -> dict[str, Any]:
@@ -257,9 +250,7 @@ def test_the_engine_reads_no_record_of_an_aborted_transaction(kafka_settings: Se
     assert found == [b"first", b"last"]
 
 
-def test_a_commit_whose_offsets_are_refused_is_aborted_and_says_so(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_offsets_abort_a_commit_and_say_so(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the group does not know this member"))
 

@@ -9,12 +9,25 @@ from hypothesis import strategies as st
 
 from examples import examples
 from histories import cuts_of, outcome
-from market_rows import Engine, Row, bar, batch_of, clock, config_of, control, goodbye, heartbeat, hello, quote, trade
+from market_rows import (
+    Engine,
+    Row,
+    bar,
+    batch_of,
+    clock,
+    config_of,
+    control,
+    goodbye,
+    heartbeat,
+    hello,
+    quote,
+    split,
+    trade,
+)
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.layout import NEWEST
 from marketpulse.engine.provisional import Looker, changed_symbols
 from marketpulse.model.market import COMPLETE, StringTable
-from split_rows import split
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),bbands(3,2),vwap,atr(3),realized_volatility(3),volume_sma(3),"
 INDICATORS += "mid,spread,microprice,imbalance,ofi(2)"

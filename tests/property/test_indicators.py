@@ -10,10 +10,10 @@ from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sa
 from numpy.typing import NDArray
 
 from examples import examples
+from market_rows import Floats, adjusted
 from marketpulse.indicators.bar_columns import ASK, BID, CLOSE, HIGH, LOW, NOTIONAL, OPEN, VOLUME, WIDTH
 from marketpulse.indicators.catalogue import CATALOGUE, Indicator, Spec
 from marketpulse.indicators.rebase import update_rebased
-from split_rows import Floats, adjusted
 
 N_SERIES = 3
 GUARD = -7.5
@@ -186,9 +186,7 @@ def rebased(spec: Spec, bars: Floats, factor: Floats, begins: NDArray[np.bool_])
 @EVERY
 @examples(full=25)
 @given(seed=integers(0, 2**32 - 1), at=integers(0, 90), ratio=sampled_from([2.0, 4.0, 0.125]), more=integers(1, 5))
-def test_a_split_leaves_the_values_of_the_adjusted_series(
-    indicator: Indicator, seed: int, at: int, ratio: float, more: int
-) -> None:
+def test_a_split_leaves_the_adjusted_values(indicator: Indicator, seed: int, at: int, ratio: float, more: int) -> None:
     """What they would be if all bars before had been adjusted, to the bit; with short periods, so that short series
     leave the warm-up."""
     numbered = enumerate(indicator.parameters)

@@ -60,9 +60,7 @@ some_cuts, some_kills = lists(integers(0, 400), max_size=12), lists(booleans(), 
 
 
 @given(log=logs(), cuts=some_cuts, kills=some_kills)
-def test_what_comes_through_is_what_each_times_owner_brought(
-    log: list[Row], cuts: list[int], kills: list[bool]
-) -> None:
+def test_what_comes_is_what_each_times_owner_brought(log: list[Row], cuts: list[int], kills: list[bool]) -> None:
     selecting = Selecting(CONFIG)
     found: list[Row] = []
     for i, part in enumerate(parts_of(log, cuts)):

@@ -19,7 +19,7 @@ from marketpulse.sources.rest.any_vendor import AnyVendor
 from marketpulse.sources.rest.polled import Vendor
 from marketpulse.sources.tape import build
 from marketpulse.sources.yahoo import Yahoo
-from vendor_answers import NEW_YORK, answer, ns, recorded, yahoo_chart
+from vendor_server import NEW_YORK, answer, ns, recorded, yahoo_chart
 
 NOW = ns(2026, 3, 2, 18, 0)
 OPEN = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9

@@ -59,9 +59,7 @@ def test_a_named_query_gives_the_same_rows_there_and_here(lake: LakeDesk, trino:
 
 
 @pytest.mark.parametrize(("athena", "within"), [(athena, 1e-9 if exact else 0.03) for athena, _, exact in TWINS])
-def test_athenas_words_mean_the_same_here_and_approximations_nearly(
-    lake: LakeDesk, trino: Trino, athena: str, within: float
-) -> None:
+def test_athenas_words_mean_the_same_or_nearly_here(lake: LakeDesk, trino: Trino, athena: str, within: float) -> None:
     assert_same(here(lake, SqlQuestion(athena, dialect="athena")), plain(trino.run(athena)), within)
 
 
@@ -75,8 +73,6 @@ def test_duckdbs_words_are_sent_as_athenas(lake: LakeDesk, trino: Trino, duckdb:
     ("SELECT CAST(367.46E0 AS varchar)", "3.6746E2", "367.46"), ("SELECT CAST(2.5E0 AS bigint)", 3, 2),
     ("SELECT CAST(7.5 / 2 AS varchar)", "3.8", "3.75"),
 ])  # fmt: skip
-def test_what_differs_is_what_the_page_names(
-    lake: LakeDesk, trino: Trino, athena: str, theirs: object, mine: object
-) -> None:
+def test_what_differs_is_what_we_name(lake: LakeDesk, trino: Trino, athena: str, theirs: object, mine: object) -> None:
     assert plain(trino.run(athena)) == [[theirs]]
     assert here(lake, SqlQuestion(athena, dialect="athena")) == [[mine]]

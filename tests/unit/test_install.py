@@ -102,9 +102,7 @@ def test_packages_are_installed_once_and_again_when_a_lock_changes(
     assert len(said) == 6
 
 
-def test_a_failed_step_shows_its_last_lines_and_names_its_output_and_a_damaged_record_knows_nothing(
-    install: Any,
-) -> None:
+def test_a_failed_step_shows_its_last_lines_and_names_its_output_and_a_broken_record_is_empty(install: Any) -> None:
     with pytest.raises(install.Problem, match=r"(?s)fetching failed \(exit 3\).*no route to host"):
         install.command("fetching", [sys.executable, "-c", "print('no route to host'); raise SystemExit(3)"])
     assert "no route to host" in install.LOG.read_text()

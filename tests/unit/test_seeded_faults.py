@@ -31,15 +31,14 @@ def test_patch_changes_lines_that_are_there_once(name: str) -> None:
         assert fault.applied(path, text) != text
 
 
-def test_every_room_has_faults() -> None:
+def test_every_room_has_faults_and_each_stands_in_the_table_and_is_caught_by_a_test_on_record() -> None:
     assert {fault.room for fault in FAULTS.values()} == ROOMS
-
-
-def test_every_fault_is_caught_by_a_test_on_record() -> None:
     results = json.loads((HERE / "results.json").read_text())
     for side in ("before", "after"):
         assert set(results[side]) == set(FAULTS), side
     assert [name for name, found in results["after"].items() if not found["test"]] == []
+    page = Path(HERE / "README.md").read_text()
+    assert [name for name in FAULTS if f"| `{name}`: " not in page] == []
 
 
 def test_patch_goes_in_wherever_its_lines_stand_and_is_stale_where_they_do_not() -> None:
@@ -50,8 +49,3 @@ def test_patch_goes_in_wherever_its_lines_stand_and_is_stale_where_they_do_not()
     for text in ("first\nthird\n", "first\nsecond\nthird\n" * 2):
         with pytest.raises(StalePatch, match=r"word_is_missing: src/marketpulse/some\.py holds"):
             fault.applied(path, text)
-
-
-def test_table_for_people_names_every_fault() -> None:
-    page = Path(HERE / "README.md").read_text()
-    assert [name for name in FAULTS if f"| `{name}`: " not in page] == []

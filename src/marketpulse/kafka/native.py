@@ -5,7 +5,7 @@ The Python client makes an object for each record that it reads, and a call for 
 each). Everything else, such as groups, transactions, errors and settings, stays with the client.
 
 Of the library only its public interface is used, which is stable (rdkafka.h); of the client one fact that
-is not public: that its objects begin with the library's handle (tests/unit/kafka/test_native.py).
+is not public: that its objects begin with the library's handle (tests/unit/kafka/test_records.py).
 """
 
 import ctypes

@@ -82,21 +82,6 @@ def test_every_word_of_the_language_stands_there_and_the_error_of_the_page_is_th
     assert refusal(rule_set, INPUTS, [Rule("oversold", shown.splitlines()[1].strip())]) == shown.rstrip("\n")
 
 
-def test_what_binds_closer_goes_first() -> None:
-    """Between two levels that stand side by side, parentheses around the closer one change nothing."""
-    pairs = {
-        (7, 6): ("-close * 2 > 1", "(-close) * 2 > 1"),
-        (6, 5): ("open + close * 2 > 1", "open + (close * 2) > 1"),
-        (5, 4): ("1 < open + close", "1 < (open + close)"),
-        (4, 3): ("not close > 1", "not (close > 1)"),
-        (3, 2): ("not close > 1 and open > 1", "(not close > 1) and open > 1"),
-        (2, 1): ("low > 1 or close > 1 and open > 1", "low > 1 or (close > 1 and open > 1)"),
-    }
-    levels = {int(binds) for _, binds, _ in table("what", "binds", "meaning") if binds}
-    assert {level for pair in pairs for level in pair} == levels
-    assert all(shape(plain) == shape(marked) for plain, marked in pairs.values())
-
-
 def shape(text: str) -> Any:
     """The tree without places in the text."""
 
@@ -136,6 +121,18 @@ def test_an_alert_lives_as_the_page_says(has: str, numbers: str, marks: str) -> 
     assert [signs.get(i + 1.0, ".") for i in range(len(closes(numbers)))] == marks.split()
 
 
-def test_a_minute_sees_the_hour_that_ends_with_it() -> None:
+def test_a_minute_sees_the_hour_that_ends_with_it_and_what_binds_closer_goes_first() -> None:
     closed = [Closed(600, {"close": 1}), Closed(600, {"rsi_14": 25}, "1h")]
     assert events_of(Rule("r", "rsi_14@1h < 30"), closed) == [(600, "r", "raised")]
+    # Between two levels that stand side by side, parentheses around the closer one change nothing
+    pairs = {
+        (7, 6): ("-close * 2 > 1", "(-close) * 2 > 1"),
+        (6, 5): ("open + close * 2 > 1", "open + (close * 2) > 1"),
+        (5, 4): ("1 < open + close", "1 < (open + close)"),
+        (4, 3): ("not close > 1", "not (close > 1)"),
+        (3, 2): ("not close > 1 and open > 1", "(not close > 1) and open > 1"),
+        (2, 1): ("low > 1 or close > 1 and open > 1", "low > 1 or (close > 1 and open > 1)"),
+    }
+    levels = {int(binds) for _, binds, _ in table("what", "binds", "meaning") if binds}
+    assert {level for pair in pairs for level in pair} == levels
+    assert all(shape(plain) == shape(marked) for plain, marked in pairs.values())

@@ -91,11 +91,22 @@ def test_what_is_not_known_stays_unknown_unless_it_does_not_matter(expression: s
     assert truth(expression, close=[NULL], low=[1.0]) is expected
 
 
-def test_prev_counts_rows_whether_they_are_known_or_not_and_a_change_from_nothing_is_unknown() -> None:
+def test_prev_counts_unknown_rows_too_changes_from_nothing_are_unknown_and_real_bars_move_as_talib_says() -> None:
     assert truth("prev(close) > 0", close=[1, NULL, 3]) is None
     assert truth("prev(close, 2) == 1", close=[1, NULL, 3]) is True
     assert truth("change_pct(close, 2) == 200", close=[1, NULL, 3]) is True
     assert [truth("change_pct(close, 1) > 0", close=[before, 3]) for before in (0.0, NULL)] == [None, None]
+    with DAILY.open(encoding="utf-8-sig") as file:
+        close = np.array([float(row["close"]) for row in csv.DictReader(file)])
+    expected = talib.ROC(close, 5)
+    events = run(rule_set(INPUTS, [Rule("r", "change_pct(close, 5) > 2.0007")]), minutes(close=close.tolist()))
+    above = expected > 2.0007  # a threshold that no change of these closes comes near
+    assert np.nanmin(np.abs(expected - 2.0007)) > 1e-6
+    changes = np.flatnonzero(np.diff(above, prepend=False))
+    assert len(changes) > 20
+    assert events["row"].tolist() == changes.tolist()
+    assert (events["state"] == np.where(above[changes], RAISED, CLEARED)).all()
+    np.testing.assert_allclose(events["value"], expected[changes], rtol=1e-9, atol=1e-9)
 
 
 def run(rules: RuleSet, closed: Sequence[Closed]) -> np.ndarray:
@@ -103,20 +114,17 @@ def run(rules: RuleSet, closed: Sequence[Closed]) -> np.ndarray:
     return evaluate(started(rules), rules, alert_rows_of(closed))[1]
 
 
-def test_a_volume_spike_is_seen_on_its_row() -> None:
+def test_a_volume_spike_is_seen_on_its_row_and_the_value_is_what_stands_left_of_the_first_comparison() -> None:
     closed = minutes(volume=[100, 299, 301, 100], volume_sma_20=[100, 100, 100, 110])
     events = events_of(Rule("spike", "volume > 3 * volume_sma_20"), closed)
     assert events == [(3, "spike", "raised"), (4, "spike", "cleared")]
-
-
-def test_the_value_is_what_stands_left_of_the_first_comparison() -> None:
     rules = rule_set(INPUTS, [Rule("r", "abs(close - open) * 2 > 5 or volume > 1", clear="volume < 0")])
-    events = run(rules, minutes(close=[4, 1, 1], open=[1, NULL, 3], volume=[0, -1, 2]))
-    assert events["state"].tolist() == [RAISED, CLEARED, RAISED]
-    np.testing.assert_array_equal(events["value"], [6.0, NULL, 4.0])
+    found = run(rules, minutes(close=[4, 1, 1], open=[1, NULL, 3], volume=[0, -1, 2]))
+    assert found["state"].tolist() == [RAISED, CLEARED, RAISED]
+    np.testing.assert_array_equal(found["value"], [6.0, NULL, 4.0])
 
 
-def test_an_event_says_where_and_when_and_events_come_by_row_then_by_rule_and_of_no_symbol_left_out() -> None:
+def test_an_event_says_where_and_when_events_come_by_row_and_rule_and_see_only_what_came_before() -> None:
     rules = rule_set(INPUTS, [Rule("low", "close < 1"), Rule("high", "close > 2")])
     events = run(rules, [Closed(1, {"close": 1.5}, symbol=1), Closed(2, {"close": 9.0}, symbol=2)])
     assert (events.dtype, events.tolist()) == (EVENT, [(2, 2, 1, 1 * MINUTE, 2 * MINUTE, RAISED, 0, 0, 9.0)])
@@ -125,6 +133,11 @@ def test_an_event_says_where_and_when_and_events_come_by_row_then_by_rule_and_of
     assert events[["symbol", "rule"]].tolist() == [(1, 1), (1, 2), (1, 3), (0, 1), (0, 2)]
     rules = rule_set(INPUTS, [Rule("r", "close > 1", symbols=("BBB",))])
     assert run(rules, [Closed(1, {"close": 2}, symbol=s) for s in (0, 1, 2)])["symbol"].tolist() == [1]
+    closed = [Closed(60, {"close": 1}, symbol=0), Closed(60, {"close": 200}, "1h", symbol=1)]
+    assert events_of(Rule("r", "close@1h > 0"), closed) == []
+    alone = [row._replace(together=False) for row in HOUR_AT_60]
+    assert events_of(Rule("r", "close@1h == 200"), alone) == [(61, "r", "raised")]
+    assert events_of(Rule("r", "close@1m == 2", timeframe="1h"), alone) == [(60, "r", "raised")]
 
 
 HOUR_AT_60 = [
@@ -149,35 +162,10 @@ def test_other_timeframes_are_seen_from_the_instant_of_their_close(
     assert [(minute, state) for minute, _, state in found] == expected
 
 
-def test_rows_see_no_other_symbol_and_bars_that_close_as_they_arrive_only_what_came_before() -> None:
-    closed = [Closed(60, {"close": 1}, symbol=0), Closed(60, {"close": 200}, "1h", symbol=1)]
-    assert events_of(Rule("r", "close@1h > 0"), closed) == []
-    alone = [row._replace(together=False) for row in HOUR_AT_60]
-    assert events_of(Rule("r", "close@1h == 200"), alone) == [(61, "r", "raised")]
-    assert events_of(Rule("r", "close@1m == 2", timeframe="1h"), alone) == [(60, "r", "raised")]
-
-
-def test_real_bars_move_as_talib_says() -> None:
-    with DAILY.open(encoding="utf-8-sig") as file:
-        close = np.array([float(row["close"]) for row in csv.DictReader(file)])
-    expected = talib.ROC(close, 5)
-    events = run(rule_set(INPUTS, [Rule("r", "change_pct(close, 5) > 2.0007")]), minutes(close=close.tolist()))
-    above = expected > 2.0007  # a threshold that no change of these closes comes near
-    assert np.nanmin(np.abs(expected - 2.0007)) > 1e-6
-    changes = np.flatnonzero(np.diff(above, prepend=False))
-    assert len(changes) > 20
-    assert events["row"].tolist() == changes.tolist()
-    assert (events["state"] == np.where(above[changes], RAISED, CLEARED)).all()
-    np.testing.assert_allclose(events["value"], expected[changes], rtol=1e-9, atol=1e-9)
-
-
-def test_more_events_than_one_output_holds_all_leave() -> None:
+def test_more_events_than_one_output_holds_all_leave_and_no_rows_or_rules_give_none() -> None:
     closes = [float(i % 2) for i in range(5_000)]
     found = events_of([Rule(f"r{k}", f"close > {k / 10}") for k in range(7)], minutes(close=closes))
     assert found == [(i + 1, f"r{k}", "raised" if i % 2 else "cleared") for i in range(1, 5_000) for k in range(7)]
-
-
-def test_no_rows_and_no_rules_give_no_events() -> None:
     none, some = rule_set(INPUTS), rule_set(INPUTS, [Rule("r", "close > 1")])
     for rules, closed in ((none, minutes(close=[2.0])), (some, [])):
         state = started(rules)

@@ -53,7 +53,7 @@ def test_symbols_are_learned_in_any_number_of_portions_which_keeps_what_is_remem
     assert run(state, rules, [Closed(2, {"close": 6})]) == [(2, "risen", "raised")]
 
 
-def test_a_state_is_plain_arrays_that_their_bytes_give_again() -> None:
+def test_a_state_is_plain_arrays_that_bytes_give_again_and_a_replay_meets_a_rule_where_it_was_put() -> None:
     rules = rule_set(INPUTS, [RISEN, HIGH])
     state = started(rules)
     run(state, rules, minutes(close=[5, 11]))
@@ -64,6 +64,16 @@ def test_a_state_is_plain_arrays_that_their_bytes_give_again() -> None:
     assert run(again, rules, later) == run(state, rules, later) == [
         (3, "risen", "cleared"), (3, "high", "cleared"), (4, "risen", "raised"),
     ]  # fmt: skip
+    before = rule_set(INPUTS, [RISEN])
+    anchor = started(before)
+    state = anchor.copy()
+    run(state, before, minutes(close=[5, 11, 12]))
+    after = before.with_rule(HIGH)
+    anchor, state = changed(before, after, 3, anchor), changed(before, after, 3, state)
+    assert run(state, after, [Closed(4, {"close": 13})]) == [(4, "high", "raised")]
+    assert run(anchor, after, minutes(close=[5, 11, 12, 13])) == [(2, "risen", "raised"), (4, "high", "raised")]
+    assert anchor.life.tobytes() == state.life.tobytes()
+    np.testing.assert_array_equal(anchor.memory, state.memory)
 
 
 def test_a_rule_that_stays_or_has_other_words_goes_on_and_a_new_or_changed_one_begins_anew() -> None:
@@ -83,23 +93,10 @@ def test_a_rule_that_stays_or_has_other_words_goes_on_and_a_new_or_changed_one_b
     assert run(changed(before, other, 1, state), other, later) == [(2, "high", "raised")]
 
 
-def test_a_replay_meets_a_rule_where_it_was_put() -> None:
-    before = rule_set(INPUTS, [RISEN])
-    anchor = started(before)
-    state = anchor.copy()
-    run(state, before, minutes(close=[5, 11, 12]))
-    after = before.with_rule(HIGH)
-    anchor, state = changed(before, after, 3, anchor), changed(before, after, 3, state)
-    assert run(state, after, [Closed(4, {"close": 13})]) == [(4, "high", "raised")]
-    assert run(anchor, after, minutes(close=[5, 11, 12, 13])) == [(2, "risen", "raised"), (4, "high", "raised")]
-    assert anchor.life.tobytes() == state.life.tobytes()
-    np.testing.assert_array_equal(anchor.memory, state.memory)
-
-
 NOTHING = rule_set(INPUTS)
 
 
-def test_a_new_rule_hears_of_other_timeframes_from_then_on_and_begins_with_the_next_tick_or_symbol() -> None:
+def test_a_new_rule_hears_from_then_on_of_other_timeframes_and_ticks_and_raised_alerts_can_be_asked_for() -> None:
     rules = NOTHING.with_rule(Rule("r", "close@1h > 0"))
     state = changed(NOTHING, rules, 60)
     assert run(state, rules, [Closed(60, {"close": 1}, "1h"), Closed(61, {"close": 1})]) == []
@@ -110,6 +107,16 @@ def test_a_new_rule_hears_of_other_timeframes_from_then_on_and_begins_with_the_n
     rules = NOTHING.with_rule(HIGH)
     state = learn_symbols(changed(NOTHING, rules, 60), rules, [*NAMES, "AND"])
     assert run(state, rules, [Closed(5, {"close": 11}, symbol=3)]) == [(5, "high", "raised")]
+    rules = rule_set(INPUTS, [RISEN, HIGH])
+    state = started(rules)
+    run(state, rules, minutes(close=[5, 11, 12]))
+    events = raised_alerts(state, rules)
+    raised = events[["symbol", "rule", "event_time_ns", "state", "row"]].tolist()
+    assert raised == [(0, rule, 2 * MINUTE, RAISED, -1) for rule in (1, 2)]
+    assert events["open_ns"].tolist() == [NEVER, NEVER]
+    assert np.isnan(events["value"]).all()
+    run(state, rules, [Closed(4, {"close": 10})])
+    assert len(raised_alerts(state, rules)) == 0
 
 
 def test_only_the_named_symbols_return_to_the_anchor_tick_bars_never_and_another_state_is_refused() -> None:
@@ -128,19 +135,6 @@ def test_only_the_named_symbols_return_to_the_anchor_tick_bars_never_and_another
     for state, names in ((started(NOTHING), NAMES), (started(before), ["AAA"])):
         said = refusal(change_rules, state, before, before, names, until(1))
         assert "this state is not of these rules and symbols" in said
-
-
-def test_the_alerts_that_are_raised_now_can_be_asked_for() -> None:
-    rules = rule_set(INPUTS, [RISEN, HIGH])
-    state = started(rules)
-    run(state, rules, minutes(close=[5, 11, 12]))
-    events = raised_alerts(state, rules)
-    raised = events[["symbol", "rule", "event_time_ns", "state", "row"]].tolist()
-    assert raised == [(0, rule, 2 * MINUTE, RAISED, -1) for rule in (1, 2)]
-    assert events["open_ns"].tolist() == [NEVER, NEVER]
-    assert np.isnan(events["value"]).all()
-    run(state, rules, [Closed(4, {"close": 10})])
-    assert len(raised_alerts(state, rules)) == 0
 
 
 NULL = float("nan")

@@ -21,13 +21,20 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14)"})
 
 
-def test_a_rule_is_read_from_json_and_from_toml_and_what_is_neither_is_refused_with_its_name() -> None:
+def test_a_rule_is_read_from_json_or_toml_and_the_language_names_every_column_and_readable_examples() -> None:
     toml = 'name = "high"\nexpression = "close > 100"\ncooldown_s = 600\nsymbols = ["AAPL", "BTC-*"]\n'
     for text in (json.dumps(FIELDS), toml):
         assert read_fields(text, "rule") == FIELDS
     for text in ('{"name": "high"', "name: high", "[1, 2]"):
         with pytest.raises(ParameterError, match=r"rule\.toml: neither a JSON object nor TOML"):
             read_fields(text, "rule.toml")
+    found = language(CONFIG)
+    assert [c["name"] for c in found["columns"]][-3:] == ["rsi_14", "sma_20", "session_vwap"]
+    assert (found["timeframes"], found["usual_timeframe"]) == (["1s", "1m"], "1s")
+    texts = [example["expression"] for example in found["examples"]]
+    assert "close crosses_above sma_20" in texts
+    assert not any("@1h" in text for text in texts)  # there is no such timeframe here
+    assert [faults(expression=text) for text in texts] == [[]] * len(texts)
 
 
 @pytest.mark.parametrize(("fields", "said"), [
@@ -92,13 +99,3 @@ def test_a_fault_says_what_to_do_not_which_rule_was_made_up_and_a_check_what_is_
 def test_a_column_tells_its_indicator(column: str, text: str | None) -> None:
     spec = spec_of_column(column)
     assert (None if spec is None else spec.text) == text
-
-
-def test_the_language_names_every_column_and_only_examples_that_can_be_read() -> None:
-    found = language(CONFIG)
-    assert [c["name"] for c in found["columns"]][-3:] == ["rsi_14", "sma_20", "session_vwap"]
-    assert (found["timeframes"], found["usual_timeframe"]) == (["1s", "1m"], "1s")
-    texts = [example["expression"] for example in found["examples"]]
-    assert "close crosses_above sma_20" in texts
-    assert not any("@1h" in text for text in texts)  # there is no such timeframe here
-    assert [faults(expression=text) for text in texts] == [[]] * len(texts)

@@ -42,20 +42,22 @@ def found_in(report: Report) -> list[tuple[str, str]]:
     return [(suspect.rule, suspect.severity) for suspect in report.suspects]
 
 
-def test_real_days_and_minutes_are_left_alone() -> None:
+def test_real_days_are_left_alone_other_units_splits_missing_and_doubled_days_are_named(tmp_path: Path) -> None:
     for name in ("daily/AAPL.csv", "daily/MSFT.csv", "daily/IBM.csv", "daily/KO.csv", "reference/default_502.csv"):
         report = check_file(Settings(), bundled(name), Mapping())
         assert (report.rows >= 502, report.suspects) == (True, []), name
     report = check_file(Settings(), bundled("minutes/SPY.csv"), Mapping(venue="XNYS", timezone="America/New_York"))
     assert (report.rows, len(report.suspects)) == (1_564, 0)
-
-
-def test_a_bar_in_another_unit_and_a_split_without_adjusted_prices_are_named_by_their_day(tmp_path: Path) -> None:
     report = checked(scaled(days(), 300, 301, 100), tmp_path)
     assert rules(report) == [(days()["date"][300], "price_unit")]
     assert (report.suspects[0].symbol, report.suspects[0].kind) == ("SERIES", "bar")
     assert (report.suspects[0].origin[-10:], report.suspects[0].line) == ("series.csv", 302)
     assert rules(checked(scaled(days(), 0, 300, 7), tmp_path))[0] == (days()["date"][300], "split")
+    frame = days("reference/default_502.csv")
+    report = checked(pl.concat([frame[:300], frame[301:]]), tmp_path)
+    assert (report.calendar, rules(report)) == ("XNYS", [(frame["date"][301], "missing_bars")])
+    frame = days()
+    assert rules(checked(pl.concat([frame[:301], frame[300:]]), tmp_path)) == [(frame["date"][300], "duplicate_bar")]
 
 
 @pytest.mark.parametrize(("first", "end", "factor", "said"), [
@@ -63,9 +65,7 @@ def test_a_bar_in_another_unit_and_a_split_without_adjusted_prices_are_named_by_
     (700, 754, 1_000.0, "the 54 rows from {first} on are about 1,000 times those before it"),
     (300, 320, 0.01, "the 20 rows from {first} to {last} are about a 100th of those around them"),
 ])  # fmt: skip
-def test_a_block_in_another_unit_is_named_and_not_its_good_neighbours(
-    tmp_path: Path, first: int, end: int, factor: float, said: str
-) -> None:
+def test_a_block_of_another_unit_is_named_alone(tmp_path: Path, first: int, end: int, factor: float, said: str) -> None:
     report = checked(scaled(days(), first, end, factor), tmp_path, price_unit="drop")
     dates = days()["date"]
     told = [(s.rule, s.severity, s.detail, s.line) for s in report.suspects]
@@ -73,17 +73,13 @@ def test_a_block_in_another_unit_is_named_and_not_its_good_neighbours(
     assert report.refused == end - first
 
 
-def test_what_could_not_be_a_bar_is_named_with_its_reason(tmp_path: Path) -> None:
+def test_what_could_not_be_a_bar_is_named_with_its_reason_and_a_rounding_is_no_fault(tmp_path: Path) -> None:
     frame = days()
     wrong_volume = frame["volume"].cast(pl.Float64).scatter(310, -5.0)
     report = checked(frame.with_columns(low=frame["low"].scatter(300, 9_999.0), volume=wrong_volume), tmp_path)
     found = {s.rule: s for s in report.suspects}
     assert (found["bad_size"].line, found["bad_size"].origin[-10:]) == (312, "series.csv")
     assert (found["bad_bar"].symbol, _day(found["bad_bar"])) == ("SERIES", frame["date"][300])
-
-
-def test_a_rounding_is_told_but_is_no_fault(tmp_path: Path) -> None:
-    frame = days()
     short = frame["close"][300] * (1 - 1e-9)
     rounded = frame.with_columns(frame[name].scatter(300, short) for name in ("high", "open"))
     report = checked(rounded.with_columns(low=pl.min_horizontal("low", "open")), tmp_path)
@@ -100,7 +96,7 @@ def with_low(frame: pl.DataFrame, place: int, part: float) -> pl.DataFrame:
     )
 
 
-def test_a_close_a_little_beyond_its_low_is_told_one_far_out_is_a_fault_and_many_are_no_fault(tmp_path: Path) -> None:
+def test_a_close_far_out_or_in_another_unit_is_a_fault_a_little_out_or_none_is_not(tmp_path: Path) -> None:
     report = checked(with_low(days(), 300, 0.004), tmp_path)
     assert (found_in(report), report.is_suspect) == ([("ohlc", "count")], False)
     assert _day(report.suspects[0]) == days()["date"][300]
@@ -110,23 +106,12 @@ def test_a_close_a_little_beyond_its_low_is_told_one_far_out_is_a_fault_and_many
     for place in range(100, 500, 20):
         frame = with_low(frame, place, 0.035)
     assert found_in(checked(frame, tmp_path)) == [("ohlc", "count")] * 20
-
-
-def test_a_close_in_another_unit_is_found_above_its_high_and_a_day_without_prices_is_no_fault(tmp_path: Path) -> None:
     frame = days()
     report = checked(frame.with_columns(close=frame["close"].scatter(300, frame["close"][300] * 100)), tmp_path)
     assert "price_unit" in {s.rule for s in report.suspects}
     report = checked(frame.with_columns(frame[name].cast(pl.Float64).scatter(300, None) for name in PRICES), tmp_path)
     empty = [(s.rule, s.severity, s.line) for s in report.suspects if s.rule == "empty_row"]
     assert empty == [("empty_row", "count", 302)]
-
-
-def test_a_day_that_is_missing_or_told_twice_is_found_by_the_calendar_that_the_others_fit(tmp_path: Path) -> None:
-    frame = days("reference/default_502.csv")
-    report = checked(pl.concat([frame[:300], frame[301:]]), tmp_path)
-    assert (report.calendar, rules(report)) == ("XNYS", [(frame["date"][301], "missing_bars")])
-    frame = days()
-    assert rules(checked(pl.concat([frame[:301], frame[300:]]), tmp_path)) == [(frame["date"][300], "duplicate_bar")]
 
 
 def test_a_dividend_of_half_the_price_is_found_and_a_fall_by_what_is_paid_is_no_split(tmp_path: Path) -> None:
@@ -141,16 +126,13 @@ def test_a_dividend_of_half_the_price_is_found_and_a_fall_by_what_is_paid_is_no_
     assert checked(frame.with_columns(dividend=pl.lit(0.0), split=pl.lit(0.0)), tmp_path).rows == len(frame)
 
 
-def test_weeks_are_taken_as_they_come_and_a_timeframe_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_weeks_and_trades_are_taken_as_they_come_and_a_timeframe_that_is_none_is_refused(tmp_path: Path) -> None:
     weekly = days()[::5].drop("venue", "dividend", "split")
     weeks = weekly.with_columns(date=pl.Series(date(2012, 1, 2) + timedelta(weeks=i) for i in range(len(weekly))))
     assert not checked(weeks, tmp_path).suspects
     assert [rule for _, rule in rules(checked(scaled(weeks, 100, 101, 0.01), tmp_path))] == ["price_unit"]
     with pytest.raises(ParameterError):
         checked(days(), tmp_path, Mapping(timeframe="7x"))
-
-
-def test_trades_are_checked_as_trades(tmp_path: Path) -> None:
     times = [f"2026-01-05T15:00:{i:02d}Z" for i in range(40)]
     frame = pl.DataFrame({"time": times, "price": [100 + i % 3 / 100 for i in range(40)], "size": [10] * 40})
     assert not checked(frame, tmp_path).suspects
@@ -183,7 +165,7 @@ def adjusted_before(frame: pl.DataFrame, at: int, adjusted: pl.Expr | float) -> 
     return frame.with_columns(pl.when(pl.int_range(pl.len()) < at).then(adjusted).otherwise(was).alias("Adj Close"))
 
 
-def test_adjusted_closes_are_as_dividends_say_or_the_step_is_named_by_its_line(tmp_path: Path) -> None:
+def test_adjusted_closes_step_as_dividends_say_up_to_a_week_late_or_are_named_by_their_line(tmp_path: Path) -> None:
     frame = adjusted_days()
     assert (frame["dividend"] > 0).sum() >= 12
     assert steps(frame, tmp_path) == []
@@ -197,6 +179,11 @@ def test_adjusted_closes_are_as_dividends_say_or_the_step_is_named_by_its_line(t
         assert [line for line, _ in steps(bad, tmp_path)] == [at + 2]
     tiny = steps(adjusted_before(frame, at, 1e-310), tmp_path)
     assert at + 2 not in [line for line, _ in tiny], "far below what they are rounded to"
+    assert steps(weekly(0), tmp_path) == steps(weekly(1), tmp_path) == []
+    assert [line for line, _ in steps(weekly(4), tmp_path)] == [18, 22], "but not of the fourth"
+    frame = weekly(1)
+    early = frame.with_columns(frame[name].scatter(19, frame[name][19] * 0.8) for name in ("close", "Adj Close"))
+    assert 22 in [line for line, _ in steps(early, tmp_path)]
 
 
 def weekly(late: int) -> pl.DataFrame:
@@ -206,11 +193,3 @@ def weekly(late: int) -> pl.DataFrame:
     adjusted = [price * 0.8 if i < 20 else price for i, price in enumerate(close)]
     dividend = [close[19] / 5 if i == 20 - late else 0.0 for i in range(len(weeks))]
     return pl.DataFrame({"date": weeks, "close": close, "Adj Close": adjusted, "dividend": dividend})
-
-
-def test_the_row_of_a_week_may_hold_the_payment_of_the_next_one_and_a_leap_is_found(tmp_path: Path) -> None:
-    assert steps(weekly(0), tmp_path) == steps(weekly(1), tmp_path) == []
-    assert [line for line, _ in steps(weekly(4), tmp_path)] == [18, 22], "but not of the fourth"
-    frame = weekly(1)
-    early = frame.with_columns(frame[name].scatter(19, frame[name][19] * 0.8) for name in ("close", "Adj Close"))
-    assert 22 in [line for line, _ in steps(early, tmp_path)]

@@ -28,7 +28,7 @@ def counted(name: str, severity: str) -> float:
     return REGISTRY.get_sample_value(f"marketpulse_alerts_{name}_total", {"severity": severity}) or 0.0
 
 
-def test_alerts_are_counted_by_severity_but_not_where_only_the_value_is_another() -> None:
+def test_alerts_are_counted_by_severity_unless_only_the_value_differs_and_findings_by_rule_and_source() -> None:
     names = [("raised", "info"), ("raised", "critical"), ("cleared", "info"), ("withdrawn", "info")]
     before = [counted(*name) for name in names]
     changes = [
@@ -38,9 +38,6 @@ def test_alerts_are_counted_by_severity_but_not_where_only_the_value_is_another(
     rows = [dict(zip(("state", "was", "severity"), change, strict=True)) for change in changes]
     count_alerts(pa.RecordBatch.from_pylist(rows, schema=ALERT))
     assert [counted(*name) - b for name, b in zip(names, before, strict=True)] == [1, 1, 1, 2]
-
-
-def test_findings_are_counted_by_rule_severity_and_source() -> None:
     engine = checking(price_unit="drop")
     rows = [HELLO, *(trade("A", i, price, 1) for i, price in enumerate((100, 10_000, 100, 1, 130)))]
 
@@ -93,7 +90,7 @@ def notices(rows: list[Row], **quality: str) -> list[tuple[bytes, bytes]]:
     return quality_notices(batch_of(rows, 0, engine.strings), result.found)
 
 
-def test_a_marked_row_and_a_dividend_are_told_with_place_and_fault_and_one_only_counted_or_dropped_is_not() -> None:
+def test_a_marked_row_is_told_by_the_contract_with_place_and_fault_and_one_only_counted_or_dropped_not() -> None:
     ((key, value),) = notices(PRICED)
     assert key == b"A"
     assert orjson.loads(value) == {
@@ -107,9 +104,6 @@ def test_a_marked_row_and_a_dividend_are_told_with_place_and_fault_and_one_only_
     ((key, value),) = notices([HELLO, bar("A", "1m", 0, 60, (100, 101, 99, 100, 5)), event])
     told = orjson.loads(value)
     assert (key, told["rule"], told["offset"]) == (b"A", "dividend", 2)
-
-
-def test_the_record_keeps_the_contract_of_market_and_the_engine_lets_it_pass() -> None:
     ((_, value),) = notices(PRICED)
     batch, refused = MarketDecoder().decode("market", records_of([value]))
     assert (list(refused), batch.kind.tolist()) == ([], [Kind.QUALITY])

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 from pydantic import SecretStr
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.app import doctor, lake
 from marketpulse.app.doctor import Finding, Level
 from marketpulse.clock import ManualClock

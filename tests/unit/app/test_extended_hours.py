@@ -66,24 +66,18 @@ def test_new_york_by_regular_and_by_extended_hours(
     assert hours_on(table_of("XNYS", "extended"), date) == extended
 
 
-def test_hong_kongs_auctions_belong_to_its_extended_day_and_a_venue_without_any_keeps_its_regular_ones() -> None:
+def test_extended_days_have_their_auctions_24x7_takes_every_known_venue_and_the_settings_only_lengthen() -> None:
     table = table_of("XHKG", "extended")
     assert hours_on(table, "2025-12-23") == ("01:00", "08:10")
     assert hours_on(table, "2025-12-24") == ("01:00", "04:10")  # a half-day
     assert as_numbers(table_of("XLON", "extended")) == as_numbers(table_of("XLON", "regular"))
     assert [name for name in EXTENDED_HOURS if sessions_of(name) is None] == [], "each names a calendar that exists"
-
-
-def test_24x7_sessions_take_every_known_venue_around_the_clock_and_an_unknown_one_has_none() -> None:
     assert table_of("24x7", "extended").around_the_clock
     assert table_of("XNYS", "24x7").around_the_clock
     assert sessions_by("24x7", {})("ZZZZ") is sessions_by("extended", {})("ZZZZ") is None
     assert open_between("24x7")(ns("2026-12-25T12:00"), ns("2026-12-25T12:01"))
     with pytest.raises(ParameterError, match="XXXX"):
         open_between("XXXX")
-
-
-def test_the_configurations_hours_have_the_last_word_but_shorten_no_regular_day() -> None:
     assert hours_on(table_of("XNYS", "extended", XNYS=("07:00", "18:00")), "2026-01-05") == ("12:00", "23:00")
     # Tokyo closed at 15:00, from 2024-11-05 at 15:30: neither is a half-day.
     later = table_of("XTKS", "extended", XTKS=("08:00", "16:00"))

@@ -90,14 +90,11 @@ def test_a_stop(script: str, said: str, number: int, tmp_path: Path) -> None:
     assert (process.returncode, rest) == (0, said)
 
 
-def test_a_stop_that_came_before_preparations_ends_them_too(tmp_path: Path) -> None:
+def test_a_stop_before_preparations_ends_them_and_the_collector_looks_at_what_the_work_makes(tmp_path: Path) -> None:
     before = (
         "    signal.raise_signal(signal.SIGTERM)\n    with ending_at_once(life, 'compiling'):\n        print('began')\n"
     )
     assert run(LIVES + before, str(tmp_path))[:2] == (0, "")
-
-
-def test_the_collector_looks_only_at_what_the_work_makes(tmp_path: Path) -> None:
     _, said, fault = run(LIVES + COLLECTS, str(tmp_path))
     assert said == "True True True\n", fault
 
@@ -257,9 +254,7 @@ def test_a_write_without_space_is_named_and_ends_no_log_and_no_screen(tmp_path: 
         screen.close()
 
 
-def test_other_faults_keep_their_name_and_what_finds_space_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_faults_keep_their_name_and_lines_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for caught in (naming_a_full_disk(tmp_path), lossy()):
         with pytest.raises(FileNotFoundError), caught:
             (tmp_path / "missing").read_text()

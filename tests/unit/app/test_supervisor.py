@@ -289,7 +289,7 @@ def test_when_the_supervisor_is_killed_its_children_end_too(tmp_path: Path) -> N
     wait_until(lambda: not any(is_running(pid) for pid in pids), "that no child outlives its supervisor")
 
 
-def test_a_full_log_moves_aside_and_the_newest_part_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_logs_move_aside_backoff_doubles_an_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOG_BYTES_MAX", 10)
     log = tmp_path / "engine.log"
     with log.open("ab") as writer:
@@ -299,8 +299,5 @@ def test_a_full_log_moves_aside_and_the_newest_part_stays(tmp_path: Path, monkey
         writer.write(b"next\n")
     assert (tmp_path / "engine.log.1").read_bytes() == b"0123456789ABC\n"
     assert log.read_bytes() == b"next\n"
-
-
-def test_the_backoff_doubles_up_to_thirty_seconds_and_an_end_is_named_by_its_signal_or_its_code() -> None:
     assert [module.backoff_s(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 1_000)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert (module.how_it_ended(3), module.how_it_ended(-9)) == ("exit code 3", "SIGKILL")

@@ -30,7 +30,7 @@ def names(specs: list[ChildSpec], stage: Stage) -> list[str]:
     return [spec.name for spec in specs if spec.stage == stage]
 
 
-def test_by_default_everything_is_started() -> None:
+def test_by_default_everything_starts_and_brokers_workers_sinks_and_rivals_follow_the_settings() -> None:
     specs = plan(settings_of(), UpOptions())
     assert names(specs, Stage.BROKER) == ["broker"]
     assert names(specs, Stage.SOURCE) == ["produce-mine", "produce-other"]
@@ -38,9 +38,6 @@ def test_by_default_everything_is_started() -> None:
     assert names(specs, Stage.READER) == ["serve", "sink-lake", "verify"]
     assert all(spec.environment[patience.VARIABLE] == "1" for spec in specs)
     assert [spec.log for spec in specs if spec.stage == Stage.BROKER] == ["broker-process.log"]
-
-
-def test_a_cluster_needs_no_broker_workers_and_sinks_follow_the_settings_and_rivals_are_selected_from() -> None:
     specs = plan(settings_of(kafka={"bootstrap_servers": "kafka:9092"}), UpOptions())
     assert names(specs, Stage.BROKER) == []
     assert all(patience.VARIABLE not in spec.environment for spec in specs)
@@ -55,15 +52,12 @@ def test_a_cluster_needs_no_broker_workers_and_sinks_follow_the_settings_and_riv
         plan(settings_of(failover={"groups": {"both": {"sources": ["mine", "nobody"]}}}), UpOptions())
 
 
-def test_the_check_of_stored_rows_starts_last_and_only_where_there_is_something_to_check() -> None:
+def test_the_check_starts_last_where_there_is_any_and_sources_can_be_named_and_create_topics_or_are_refused() -> None:
     (check,) = [s for s in plan(settings_of(), UpOptions()) if s.name == "verify"]
     assert check.patient
     assert check.command[-2:] == ["verify", "--follow"]
     for off in ({"parity": {"enabled": False}}, {"sinks": {"lake": {"enabled": False}}}):
         assert "verify" not in names(plan(settings_of(**off), UpOptions()), Stage.READER)
-
-
-def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_and_standard_input_are_refused() -> None:
     specs = plan(settings_of(), UpOptions(sources=("other",)))
     assert names(specs, Stage.SOURCE) == ["produce-other"]
     assert [spec.command[-3:] for spec in specs if spec.stage == Stage.SOURCE] == [["produce", "named", "other"]]
@@ -72,9 +66,6 @@ def test_a_subset_of_the_sources_can_be_named_and_an_unknown_one_and_standard_in
     piped = settings_of().model_copy(update={"sources": {"pipe": StdinSettings()}})
     with pytest.raises(ParameterError, match="marketpulse produce pipe"):
         plan(piped, UpOptions())
-
-
-def test_create_is_passed_to_the_sources_that_read_topics_of_others_and_refused_where_there_is_none() -> None:
     sources = {**SOURCES, "prices": {"kind": "kafka", "topic": "prices"}}
     specs = plan(settings_of(sources=sources), UpOptions(create=True))
     endings = {spec.name: spec.command[-1] for spec in specs if spec.stage == Stage.SOURCE}
@@ -83,13 +74,17 @@ def test_create_is_passed_to_the_sources_that_read_topics_of_others_and_refused_
         plan(settings_of(), UpOptions(create=True))
 
 
-def test_every_child_reads_the_same_configuration_and_has_a_metrics_port_of_its_own() -> None:
+def test_every_child_reads_the_configuration_with_a_metrics_port_and_a_configured_engine_is_checked() -> None:
     for spec in plan(settings_of(), UpOptions(config=Path("my.toml"))):
         assert list(spec.command[:3]) == [sys.executable, "-m", "marketpulse"]
         assert list(spec.command[-2:]) == ["--config", "my.toml"]
     for telemetry, ports in (({}, ["0"] * 7), ({"metrics_port": 9100}, [str(9101 + i) for i in range(7)])):
         specs = plan(settings_of(telemetry=telemetry), UpOptions())
         assert [s.environment["MARKETPULSE_TELEMETRY__METRICS_PORT"] for s in specs] == ports
+    check_engine(settings_of())
+    check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
+    with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
+        check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
 
 
 def test_the_default_page_port_makes_way_and_an_asked_one_is_refused() -> None:
@@ -109,13 +104,6 @@ def test_the_default_page_port_makes_way_and_an_asked_one_is_refused() -> None:
 
     wait_until(is_had_when_free)
     assert page_port(settings_of(), 0) > 0
-
-
-def test_the_engine_that_is_configured_is_checked_and_the_one_by_default_needs_no_check() -> None:
-    check_engine(settings_of())
-    check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "close > 1"}]}))
-    with pytest.raises(SettingsError, match="rule 'high': unknown column 'clse'; did you mean 'close'"):
-        check_engine(settings_of(engine={"alerts": [{"name": "high", "expression": "clse > 1"}]}))
 
 
 def test_what_no_child_could_begin_with_is_refused_before_there_is_one(tmp_path: Path) -> None:
@@ -146,7 +134,7 @@ def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.M
     assert has_display()
 
 
-def test_configured_sources_take_the_place_of_the_bundled_ones_and_live_pairs_that_of_both() -> None:
+def test_configured_sources_replace_the_bundled_ones_and_live_pairs_both_as_one_a_vendor(tmp_path: Path) -> None:
     options = UpOptions(live=("BTC-USD,ETH-USD", "BTCUSDT"), record=Path("kept"))
     sources = [s for s in plan(settings_of(), options) if s.stage == Stage.SOURCE]
     assert [s.name for s in sources] == ["produce-coinbase", "produce-binance"]
@@ -154,9 +142,6 @@ def test_configured_sources_take_the_place_of_the_bundled_ones_and_live_pairs_th
     assert list(configured_sources(load_settings(sources={"mine": {"kind": "simulate"}}))) == ["mine"]
     assert {source.kind for source in configured_sources(load_settings()).values()} == {"replay", "simulate"}
     assert [process_name(name) for name in ("daily", "a/b c")] == ["produce-daily", "produce-a_b_c"]
-
-
-def test_live_pairs_become_one_source_a_vendor_as_configured(tmp_path: Path) -> None:
     mirror = {"kind": "binance", "symbols": ("X-USDT",), "url": "wss://mirror.example"}
     settings = Settings(data_dir=tmp_path, sources={"mirror": mirror})
     found = live_sources(settings, ["BTC-USD,binance:ETHUSDT"], tmp_path / "kept")
@@ -192,7 +177,7 @@ OPENING = Opening(
 )  # fmt: skip
 
 
-def test_the_status_line_reads_as_a_person_would_say_it_with_trouble_first_and_nothing_that_is_not_known() -> None:
+def test_the_first_screen_says_what_runs_the_status_line_its_trouble_first_and_the_last_where_all_is() -> None:
     line = Status(starting=[], troubled=[], restarts=0, health=HEALTH).text()
     assert line == "1,212 events/s · 31 bars/s · 6.1 ms p50, 18 ms p99 · lag 0 · dead letters 2"
     assert [latency(ms) for ms in (0.04, 9.96, 12.4, 999, 2_449)] == ["0.0 ms", "10.0 ms", "12 ms", "999 ms", "2.4 s"]
@@ -201,9 +186,6 @@ def test_the_status_line_reads_as_a_person_would_say_it_with_trouble_first_and_n
     unknown = dict.fromkeys(("events_per_s", "latency_p50_ms", "bars_per_s"))
     assert health_parts({**HEALTH, **unknown}) == ["lag 0", "dead letters 2"]
     assert health_parts({**HEALTH, "broker_reachable": False}) == ["the broker does not answer"]
-
-
-def test_the_first_screen_says_what_runs_where_and_how_to_stop_and_the_last_line_where_data_or_fault_is() -> None:
     out = io.StringIO()
     screen = PlainScreen(out)
     screen.starting(["broker", "serve"])

@@ -150,15 +150,6 @@ def test_the_view_of_the_tutorials_is_kept_as_athena_keeps_views(applied: AwsAcc
     assert {("create", "raw_stock_data"), ("delete", "stock_data")} <= actions(opened(prefixed).plan(wanted(prefixed)))
 
 
-def test_a_lake_in_glue_has_the_view_and_a_lake_elsewhere_none() -> None:
-    def views(**catalog: str) -> list[Wanted]:
-        return [one for one in wanted(Settings(sinks={"lake": {"catalog": catalog}})) if one.kind == "glue view"]
-
-    assert views() == []
-    [view] = views(kind="glue", namespace="market")
-    assert view.fields == {"sql": stock_data.view_sql("market.trades", "market.bars")}
-
-
 @pytest.mark.parametrize("name", QUERIES_OF_TUTORIALS)
 def test_the_views_text_gives_what_the_tutorials_expect_over_every_revision(name: str) -> None:
     """The text itself, put into DuckDB's words, over tables as they lie in the archive."""
@@ -238,9 +229,7 @@ def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_apply_goes_on()
 
 
 @pytest.mark.usefixtures("aws_account")
-def test_an_arn_has_account_and_region_and_no_login_says_where_one_is_looked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_arn_has_account_and_region_and_no_login_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Account(settings()).place().arn("glue", "crawler/x") == f"arn:aws:glue:{REGION}:{ACCOUNT}:crawler/x"
     assert Account(Settings(s3={"region": "cn-north-1"})).place("1" * 12).bucket_arn("b") == "arn:aws-cn:s3:::b"
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -262,7 +251,7 @@ def test_tables_are_of_an_archive_in_parquet_on_s3(archive: dict[str, Any], want
     assert {one.kind for one in wanted_objects(Settings(sinks={"archive": archive}), (), ())} == wanted
 
 
-def test_what_is_left_out_names_the_setting_and_a_url_without_a_bucket_is_refused() -> None:
+def test_what_is_left_out_names_its_setting_a_url_needs_a_bucket_and_only_a_lake_in_glue_has_the_view() -> None:
     heads = ["no tables of the archive", "no workgroup and no queries"]
     assert [line.split(":")[0] for line in left_out(Settings())] == heads
     (line,) = left_out(Settings(sinks={"archive": ON_S3}))
@@ -271,8 +260,15 @@ def test_what_is_left_out_names_the_setting_and_a_url_without_a_bucket_is_refuse
     with pytest.raises(SettingsError, match="names no bucket"):
         wanted_objects(Settings(sinks={"archive": {**ON_S3, "url": "s3://"}}), (), ())
 
+    def views(**catalog: str) -> list[Wanted]:
+        return [one for one in wanted(Settings(sinks={"lake": {"catalog": catalog}})) if one.kind == "glue view"]
 
-def test_every_stored_table_has_types_that_athena_knows() -> None:
+    assert views() == []
+    [view] = views(kind="glue", namespace="market")
+    assert view.fields == {"sql": stock_data.view_sql("market.trades", "market.bars")}
+
+
+def test_every_table_has_types_that_athena_knows_what_is_billed_its_limits_and_the_linter_finds_faults() -> None:
     found = wanted_objects(Settings(sinks={"archive": ON_S3}), ("sma_20",), ())
     tables = {one.name: one.fields for one in found if one.kind == "glue table"}
     assert (set(tables), tables["bars"]["columns"]["session_date"]) == (set(TABLES), "date")
@@ -284,6 +280,11 @@ def test_every_stored_table_has_types_that_athena_knows() -> None:
         "struct<topic:string,partition:int,first_offset:bigint,first_row:int,last_offset:bigint,last_row:int,"
         "late_count:bigint,engine_version:string>"
     )
+    settings = Settings(sinks={"archive": ON_S3}, aws={"crawler_role": "r", "crawler_schedule": "cron(0 1 * * ? *)"})
+    said = "\n".join(cost_drivers(wanted_objects(settings, (), ())))
+    words = ("at most 10,737,418,240 a query", "cron(0 1 * * ? *)", "$", "€")
+    assert [word in said for word in words] == [True, True, False, False]
+    assert linted({"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": ["s3:Get"]}]})
 
 
 @pytest.mark.parametrize(("sinks", "aws", "expected"), [
@@ -293,13 +294,6 @@ def test_every_stored_table_has_types_that_athena_knows() -> None:
 ])  # fmt: skip
 def test_results_go_where_it_is_said_or_beside_what_is_stored(sinks: Any, aws: Any, expected: str | None) -> None:
     assert output_url(Settings(sinks=sinks, aws=aws)) == expected
-
-
-def test_what_is_billed_names_limits_and_no_price() -> None:
-    settings = Settings(sinks={"archive": ON_S3}, aws={"crawler_role": "r", "crawler_schedule": "cron(0 1 * * ? *)"})
-    said = "\n".join(cost_drivers(wanted_objects(settings, (), ())))
-    words = ("at most 10,737,418,240 a query", "cron(0 1 * * ? *)", "$", "€")
-    assert [word in said for word in words] == [True, True, False, False]
 
 
 # The least rights of each login: valid by IAM's grammar, and no wider than what is done.
@@ -329,9 +323,7 @@ def linted(document: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("who", sorted(POLICIES))
-def test_a_policy_is_valid_for_iam_and_the_linter_and_allows_nothing_everywhere(
-    who: str, aws_account: AwsAccount
-) -> None:
+def test_a_policy_passes_iam_and_the_linter_and_allows_nothing_everywhere(who: str, aws_account: AwsAccount) -> None:
     document = policy(who, policy_settings(), PLACE, "marketpulse")
     iam = boto3.client("iam", endpoint_url=aws_account.endpoint_url)
     assert iam.create_policy(PolicyName=who, PolicyDocument=json.dumps(document))["Policy"]["PolicyName"] == who
@@ -342,14 +334,10 @@ def test_a_policy_is_valid_for_iam_and_the_linter_and_allows_nothing_everywhere(
         assert one["Effect"] == "Allow"
 
 
-def test_the_linter_finds_what_is_wrong() -> None:
-    assert linted({"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": ["s3:Get"]}]})
-
-
 DATA = "arn:aws:s3:::desk/market/archive/table=trades/x.parquet"
 
 
-def test_the_writer_stores_in_its_prefixes_and_nowhere_else_and_a_lake_in_glue_adds_its_database() -> None:
+def test_the_writer_stores_in_its_prefixes_a_whole_bucket_or_nothing_and_a_lake_in_glue_adds_its_database() -> None:
     places = (DATA, "arn:aws:s3:::lake-of-desk/lake/x", "arn:aws:s3:::desk/market/other/x")
     for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"):
         assert [allows("writer", action, place) for place in places] == [True, True, False]
@@ -360,6 +348,12 @@ def test_the_writer_stores_in_its_prefixes_and_nowhere_else_and_a_lake_in_glue_a
     table = "arn:aws:glue:eu-central-1:123456789012:table/quotes_lake/bars"
     assert allows("writer", "glue:UpdateTable", table, lake="quotes_lake")
     assert not allows("writer", "glue:UpdateTable", table.replace("quotes_lake", "other"), lake="quotes_lake")
+    bucket = Settings(sinks={"archive": {"enabled": True, "url": "s3://desk"}})
+    (one,) = [one for one in statements("writer", bucket) if one["Action"] == ["s3:ListBucket"]]
+    assert "Condition" not in one
+    for who in ("writer", "crawler", "reader"):
+        with pytest.raises(SettingsError, match=r"sinks\.archive\.url"):
+            policy(who, Settings(), PLACE)
 
 
 def test_the_reader_reads_asks_and_writes_only_results_and_the_crawler_reads_and_adds_partitions() -> None:
@@ -376,12 +370,3 @@ def test_the_reader_reads_asks_and_writes_only_results_and_the_crawler_reads_and
     assert not allows("crawler", "s3:GetObject", "arn:aws:s3:::lake-of-desk/lake/x")
     assert allows("crawler", "glue:BatchCreatePartition", f"{tables}bars")
     assert not allows("crawler", "glue:BatchCreatePartition", f"{tables}theirs")
-
-
-def test_a_whole_bucket_needs_no_condition_and_without_one_there_is_nothing_to_allow() -> None:
-    bucket = Settings(sinks={"archive": {"enabled": True, "url": "s3://desk"}})
-    (one,) = [one for one in statements("writer", bucket) if one["Action"] == ["s3:ListBucket"]]
-    assert "Condition" not in one
-    for who in ("writer", "crawler", "reader"):
-        with pytest.raises(SettingsError, match=r"sinks\.archive\.url"):
-            policy(who, Settings(), PLACE)

@@ -32,7 +32,7 @@ def day(*prices: float) -> list[Row]:
     return [*rows, heartbeat(11.0 + len(prices))]
 
 
-def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt_which_covers_the_quote_of_an_indicator() -> None:
+def test_a_raise_and_a_clear_carry_their_bar_and_receipt_and_what_is_taken_back_may_come_again() -> None:
     raised, cleared = engine_of(HIGH).alerts(*day(9, 11, 12, 8))
     receipt = raised.pop("receipt")
     assert [receipt[name] for name in ("topic", "partition", "first_offset", "last_offset")] == ["market", 0, 1, 1]
@@ -45,6 +45,13 @@ def test_a_raise_and_a_clear_carry_their_bar_and_its_receipt_which_covers_the_qu
     engine = Engine(config_of(["1s"], "mid", alerts=(Rule("wide", "mid > 1"),)))
     (row,) = engine.alerts(quote("A", 10.1, 2.0, 4.0), heartbeat(10.2), trade("A", 10.5, 1.0, 1.0), heartbeat(11))
     assert (row["value"], row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (3.0, 0, 2)
+    engine = engine_of(HIGH)
+    told(engine, *day(9, 11))
+    (gone,) = engine.alerts(cancel("A", "1", 11.5), clock(14))
+    assert brief(gone) == ("high", 12.0, "withdrawn", "raised", False, 1, 11.0)
+    assert gone["message"] == "A withdrawn at null, 0", "its bar has lost all its trades"
+    assert gone["receipt"]["last_offset"] == 3, "the cancel's"
+    assert told(engine, trade("A", 11.7, 13.0, 1.0), clock(15)) == [("high", 12.0, "raised", None, True, 2, 13.0)]
 
 
 RAISED, CLEARED = ("high", 12.0, "raised", None, False, 0, 11.0), ("high", 13.0, "cleared", None, False, 0, 9.0)
@@ -74,16 +81,6 @@ def test_what_readers_know_is_corrected(rule: Rule, portions: list[tuple[list[Ro
     assert [told(engine, *rows) for rows, _ in portions] == [events for _, events in portions]
 
 
-def test_what_is_taken_back_may_come_again_with_the_next_revision() -> None:
-    engine = engine_of(HIGH)
-    told(engine, *day(9, 11))
-    (gone,) = engine.alerts(cancel("A", "1", 11.5), clock(14))
-    assert brief(gone) == ("high", 12.0, "withdrawn", "raised", False, 1, 11.0)
-    assert gone["message"] == "A withdrawn at null, 0", "its bar has lost all its trades"
-    assert gone["receipt"]["last_offset"] == 3, "the cancel's"
-    assert told(engine, trade("A", 11.7, 13.0, 1.0), clock(15)) == [("high", 12.0, "raised", None, True, 2, 13.0)]
-
-
 @pytest.mark.parametrize("restart", [False, True])
 def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     rare = Rule("rare", "close > 10", cooldown_s=3_600)
@@ -103,7 +100,7 @@ def test_the_anchor_takes_what_rules_remember_with_it(restart: bool) -> None:
     ]
 
 
-def test_of_rules_that_were_configured_anew_the_others_go_on() -> None:
+def test_of_rules_configured_anew_the_others_go_on_and_without_rules_nothing_is_remembered() -> None:
     low, some = Rule("low", "close < 5"), Rule("some", "volume > 0", for_s=1)
     engine = engine_of(HIGH, some)
     assert [row[:3] for row in told(engine, *day(9, 11))] == [("high", 12.0, "raised"), ("some", 12.0, "raised")]
@@ -114,9 +111,6 @@ def test_of_rules_that_were_configured_anew_the_others_go_on() -> None:
         ("high", 12.0, "withdrawn", "raised", False, 1, 11.0),
         ("low", 14.0, "raised", None, False, 0, 3.0),
     ], "the new rule sees what closes behind the newest bar"
-
-
-def test_without_rules_nothing_is_remembered() -> None:
     engine = engine_of()
     assert told(engine, *day(9, 11), trade("A", 10.9, 3.0, 1.0), clock(20)) == []
     assert engine.state.alerts.known_events().size == 0
@@ -156,19 +150,7 @@ def test_a_rule_is_what_its_records_say(cuts: list[int], log: list[Row], severit
     assert found == [("high", severity, *event) for severity, event in zip(severities, events, strict=True)]
 
 
-def test_a_revision_tells_nothing_of_before_a_rule_nor_of_a_removed_one_and_says_what_is_muted() -> None:
-    late = [trade("A", 10.9, 15.0, 1.0), trade("A", 12.5, 12.0, 1.0), heartbeat(13), clock(20)]
-    assert alerts(Engine(BARS), *LOG[:3], *late) == [("high", "warning", "raised", 12.0)]
-    engine = Engine(BARS)
-    alerts(engine, *LOG[:7])
-    assert alerts(engine, control("remove_rule", name="high"), trade("A", 12.9, 1.0, 1.0), clock(30)) == []
-    engine = Engine(BARS)
-    alerts(engine, control("put_rule", rule=PUT), trade("A", 12.5, 12.0, 1.0), heartbeat(13), MUTED)
-    (told,) = engine.alerts(trade("A", 12.9, 8.0, 1.0), clock(30))
-    assert (told["state"], told["was"], told["severity"]) == ("withdrawn", "raised", "muted")
-
-
-def test_what_closed_before_the_record_belongs_to_the_rules_before_it() -> None:
+def test_what_closed_before_the_record_has_the_rules_before_it_and_a_muted_rule_stays_so_until_taken_out() -> None:
     engine = Engine(config_of(["1s"], alerts=(Rule("high", "close > 10"),)), closed_most=1)
     rows = [
         trade("A", 10.5, 11.0, 1.0),
@@ -178,9 +160,6 @@ def test_what_closed_before_the_record_belongs_to_the_rules_before_it() -> None:
     ]
     found = [(row["symbol"], row["state"]) for step in engine.steps(rows) for row in engine.alert_rows(step)]
     assert sorted(found) == [("A", "raised"), ("B", "raised")]
-
-
-def test_a_configured_rule_stays_muted_when_it_changes_and_goes_when_it_is_taken_out() -> None:
     before, other = (config_of(["1s"], alerts=(Rule("high", text),)) for text in ("close > 10", "close > 11"))
     engine = Engine(before)
     engine.step([trade("A", 10.5, 11.0, 1.0), heartbeat(11), MUTED])
@@ -203,7 +182,16 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(change: obj
     assert engine.state.alerts.rules.rules == (Rule("high", "close > 10"),)
 
 
-def test_a_source_that_writes_one_is_heard() -> None:
+def test_a_source_is_heard_and_a_revision_tells_nothing_of_before_or_after_a_rule_and_what_is_muted() -> None:
     engine = Engine(BARS)
     engine.step([{**control("put_rule", rule=PUT), "source": "desk"}])
     assert (engine.state.sources.texts(), engine.state.tables.sources["live"][0]) == (["desk"], 1)
+    late = [trade("A", 10.9, 15.0, 1.0), trade("A", 12.5, 12.0, 1.0), heartbeat(13), clock(20)]
+    assert alerts(Engine(BARS), *LOG[:3], *late) == [("high", "warning", "raised", 12.0)]
+    engine = Engine(BARS)
+    alerts(engine, *LOG[:7])
+    assert alerts(engine, control("remove_rule", name="high"), trade("A", 12.9, 1.0, 1.0), clock(30)) == []
+    engine = Engine(BARS)
+    alerts(engine, control("put_rule", rule=PUT), trade("A", 12.5, 12.0, 1.0), heartbeat(13), MUTED)
+    (told,) = engine.alerts(trade("A", 12.9, 8.0, 1.0), clock(30))
+    assert (told["state"], told["was"], told["severity"]) == ("withdrawn", "raised", "muted")

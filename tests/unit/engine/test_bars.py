@@ -78,17 +78,7 @@ def test_bars_close_with_these_numbers_in_this_order(config: EngineConfig, porti
     assert [closed(engine, *rows) for rows, _ in portions] == [bars for _, bars in portions]
 
 
-def test_bars_leave_by_close_time_then_symbol_then_timeframe_and_empty_vwap_or_count_stays_empty_above() -> None:
-    rows = [trade(s, t, 1, 1) for s, t in (("C", 59), ("A", 59), ("B", 58))]
-    bars = Engine(config_of(["1s", "1m"])).feed(*rows, heartbeat(60))
-    minutes = [(symbol, frame) for symbol in "ABC" for frame in ("1s", "1m") if (symbol, frame) != ("B", "1s")]
-    assert [(b["symbol"], b["timeframe"]) for b in bars] == [("B", "1s"), *minutes]
-    stated = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)
-    bars = Engine(config_of(["1m", "5m"])).feed(stated, bar("S", "1m", 60, 120, (1, 1, 1, 1, 2)), heartbeat(300))
-    assert [(b["vwap"], b["trade_count"]) for b in bars] == [(1.0, 7), (None, None), (None, None)]
-
-
-def test_vwap_is_an_exact_sum_over_the_exact_volume_and_open_and_close_follow_event_time_and_then_the_log() -> None:
+def test_vwap_is_exact_opens_and_closes_follow_time_and_log_and_bars_leave_by_close_symbol_and_timeframe() -> None:
     prices, sizes = [0.1, 0.2, 0.3, 1e6], [3.0, 0.7, 1e-3, 1e9]
     rows = [trade("A", 60 * i, p, s) for i, (p, s) in enumerate(zip(prices, sizes, strict=True))]
     hour = Engine(config_of(["1m", "1h"])).feed(*rows, heartbeat(HOUR))[-1]
@@ -99,18 +89,34 @@ def test_vwap_is_an_exact_sum_over_the_exact_volume_and_open_and_close_follow_ev
     trades = [(1.5, 10), (1.2, 11), (1.2, 12), (1.9, 13), (1.9, 14)]
     (one,) = Engine(config_of(["1s"])).feed(*(trade("A", second, price, 1) for second, price in trades), heartbeat(2))
     assert (one["open"], one["close"]) == (11, 14)
+    rows = [trade(s, t, 1, 1) for s, t in (("C", 59), ("A", 59), ("B", 58))]
+    bars = Engine(config_of(["1s", "1m"])).feed(*rows, heartbeat(60))
+    minutes = [(symbol, frame) for symbol in "ABC" for frame in ("1s", "1m") if (symbol, frame) != ("B", "1s")]
+    assert [(b["symbol"], b["timeframe"]) for b in bars] == [("B", "1s"), *minutes]
+    stated = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)
+    bars = Engine(config_of(["1m", "5m"])).feed(stated, bar("S", "1m", 60, 120, (1, 1, 1, 1, 2)), heartbeat(300))
+    assert [(b["vwap"], b["trade_count"]) for b in bars] == [(1.0, 7), (None, None), (None, None)]
+    assert (read_sum(sum_of([2.0**53, 1.0])), read_sum(sum_of([2.0**53, 2.0, 1.0]))) == (2.0**53, 2.0**53 + 4)
+    assert read_sum(sum_of([2.0**53, 1.0, 2.0**-100])) == 2.0**53 + 2
 
 
-def test_a_symbol_follows_the_calendar_of_its_venue_and_a_date_without_a_time_is_that_session() -> None:
+def test_a_symbol_has_its_venues_calendar_a_date_is_its_session_and_the_grace_is_of_the_last_bar() -> None:
     rows = [trade(s, DAY + 15 * HOUR, 10, 1, venue=venue) for s, venue in (("A", "XNYS"), ("B", "NOWHERE"))]
     bars = Engine(config_of(["1d"], **SESSIONS)).feed(*rows, heartbeat(3 * DAY))
     assert [span(b) for b in bars] == [(FRIDAY, FRIDAY_END), (DAY, 2 * DAY)]
     dated = bar("S", "1d", DAY, 2 * DAY, (1, 2, 1, 2, 5), session_date=20_455)
     (one,) = Engine(config_of(["1d"], **XNYS)).feed(dated)
     assert (span(one), one["session_date"].isoformat()) == ((FRIDAY, FRIDAY_END), "2026-01-02")
+    before = bar("S", "1m", FRIDAY_END - 60, FRIDAY_END, (10, 12, 9, 11, 100))
+    after = bar("S", "1m", FRIDAY_END, FRIDAY_END + 60, (11, 13, 11, 13, 50))
+    told = closed(Engine(config_of(["1m", "1h", "1d"], **XNYS)), before, after, heartbeat(FRIDAY_END + 300))
+    assert ([b[0] for b in told], [b[3:] for b in told[2:]]) == (["1m", "1m", "1h", "1d"], [(10, 13, 9, 13, 150)] * 2)
+    outside = [trade("A", DAY + HOUR, 10, 1), trade("A", FRIDAY_END + 301, 10, 1), heartbeat(3 * DAY)]
+    result = Engine(config_of(["1t", "1m"], **XNYS)).step(outside)
+    assert (len(result.closed), result.out_of_session, result.refused) == (0, 2, [])
 
 
-def test_tick_bars_are_cut_by_count_in_the_order_of_the_log_and_a_source_of_bars_feeds_the_larger_ones() -> None:
+def test_tick_bars_are_cut_by_count_in_the_logs_order_and_bars_feed_larger_ones_all_that_end_together_first() -> None:
     trades = [(3, 10, 1), (1, 12, 2), (2, 11, 3), (4, 9, 1)]
     bars = closed(Engine(config_of(["1t", "3t"])), *(trade("A", *numbers) for numbers in trades))
     assert [b for b in bars if b[0] == "3t"] == [("3t", 3, 2, 10, 12, 10, 11, 6)]
@@ -118,22 +124,9 @@ def test_tick_bars_are_cut_by_count_in_the_order_of_the_log_and_a_source_of_bars
     parts = [bar("S", "1m", 60 * i, 60 * i + 60, (10 + i, 20 + i, 5 - i, 11 + i, 100)) for i in range(5)]
     bars = closed(Engine(config_of(["1m", "5m"])), *parts, heartbeat(300))
     assert ([b[0] for b in bars], bars[-1]) == (["1m"] * 5 + ["5m"], ("5m", 0, 300, 10, 24, 1, 15, 500))
-
-
-def test_bars_of_other_symbols_that_end_together_are_all_in_before_a_larger_one_closes() -> None:
     rows = [bar(s, "1m", 60 * i, 60 * i + 60, (1, 1, 1, 1, 100)) for i in range(6) for s in "ABC"]
     result = Engine(config_of(["1m", "5m"])).step([hello(mode="historical", lateness_ns=0), *rows])
     assert (result.refused, [b["volume"] for b in result.closed if b["frame"] == 1]) == ([], [500, 500, 500])
-
-
-def test_a_source_bar_within_the_grace_belongs_to_the_sessions_last_bar_and_trades_outside_to_none() -> None:
-    before = bar("S", "1m", FRIDAY_END - 60, FRIDAY_END, (10, 12, 9, 11, 100))
-    after = bar("S", "1m", FRIDAY_END, FRIDAY_END + 60, (11, 13, 11, 13, 50))
-    bars = closed(Engine(config_of(["1m", "1h", "1d"], **XNYS)), before, after, heartbeat(FRIDAY_END + 300))
-    assert ([b[0] for b in bars], [b[3:] for b in bars[2:]]) == (["1m", "1m", "1h", "1d"], [(10, 13, 9, 13, 150)] * 2)
-    outside = [trade("A", DAY + HOUR, 10, 1), trade("A", FRIDAY_END + 301, 10, 1), heartbeat(3 * DAY)]
-    result = Engine(config_of(["1t", "1m"], **XNYS)).step(outside)
-    assert (len(result.closed), result.out_of_session, result.refused) == (0, 2, [])
 
 
 @pytest.mark.parametrize(("wins", "close"), [({}, 10), ({"bars_from": "source"}, 1)], ids=["the first", "the source"])
@@ -142,7 +135,7 @@ def test_bars_of_a_source_never_mix_with_bars_built_from_trades(wins: dict[str, 
     assert ([r.reason for r in result.refused], result.closed["close"].tolist()) == (["other_origin"], [close])
 
 
-def test_a_bar_that_its_source_may_change_closes_when_it_is_final() -> None:
+def test_a_sources_bar_closes_when_final_revises_what_is_built_from_it_and_counts_when_doubled() -> None:
     engine = Engine(config_of(["1m", "5m"]))
     assert engine.feed(bar("S", "1m", 0, 60, (1, 2, 1, 2, 5), final=False)) == []
     (one,) = engine.feed(bar("S", "1m", 0, 60, (1, 3, 1, 3, 8)))
@@ -150,10 +143,7 @@ def test_a_bar_that_its_source_may_change_closes_when_it_is_final() -> None:
     (five,) = engine.feed(heartbeat(300))
     assert (five["high"], five["volume"]) == (3, 8)
     assert engine.refusals(bar("S", "1m", 0, 60, ONES, final=False)) == ["too_late"]
-
-
-def test_a_bar_between_two_others_revises_what_is_built_from_it_and_one_again_is_counted() -> None:
-    """The average of 2 and 4 is 3, and of 3 and 4 then 3.5; the low of the five minutes falls to 1."""
+    # The average of 2 and 4 is 3, and of 3 and 4 then 3.5; the low of the five minutes falls to 1
     engine = Engine(config_of(["1m", "5m"], "sma(2)"))
     first, last = (bar("S", "1m", opens, opens + 60, (c, c, c, c, 1)) for opens, c in ((0, 2), (120, 4)))
     values = engine.values(first, last, heartbeat(300))
@@ -180,14 +170,34 @@ def test_a_volume_that_a_source_does_not_give_is_null_in_all_that_is_built_from_
     assert result.values[:, 0].tolist() == [1.0] * 5
 
 
-def test_where_more_bars_come_than_are_kept_the_longest_series_takes_no_late_one_from_there_on() -> None:
+def test_what_is_beyond_a_cap_is_refused_late_bars_names_sources_and_a_flood_which_grows_no_state() -> None:
     engine = Engine(config_of(["1m"], kept_bars=100))
     engine.feed(bar("S", "1m", 120, 180, ONES), *(bar("L", "1m", 60 * i, 60 * i + 60, ONES) for i in range(1, 99)))
     assert engine.refusals(bar("S", "1m", 60, 120, ONES), bar("L", "1m", 0, 60, ONES)) == ["too_late"]
     assert [span(b) for b in engine.feed(clock(1))] == [(60, 120)]
+    assert refusals(Engine(config_of(["1m"])), bar("S", "7m", 0, 420, ONES)) == [(0, "unknown_timeframe")]
+    two = Engine(config_of(["1s"], symbols_max=2))
+    assert refusals(two, *(trade(s, 1, 1, 1) for s in "ABCA")) == [(2, "too_many_symbols")]
+    venues = [trade("A", 1, 1, 1, venue=f"V{i}") for i in [*range(VENUES_MAX + 2), 7]]
+    assert refusals(Engine(config_of(["1s"])), *venues) == [(VENUES_MAX + i, "too_many_venues") for i in (0, 1)]
+    engine = Engine(config_of(["1s"]))
+    engine.step([trade("A", 1, 1, 1, f"source-{i}") for i in range(64)])
+    more = [hello("one-more"), trade("A", 1, 9, 1, "one-more"), heartbeat(60, "one-more"), goodbye("one-more")]
+    assert refusals(engine, *more, trade("A", 1.5, 2, 1, "source-0")) == [(i, "too_many_sources") for i in range(4)]
+    (one,) = engine.feed(*[goodbye(f"source-{i}", watermark_ns=COMPLETE) for i in range(64)])
+    assert (one["trade_count"], one["high"], one["close"]) == (65, 2, 2)
+    engine = Engine(config_of(["1s"], symbols_max=10))
+    engine.step([trade(f"S{i}", 1, 1, 1) for i in range(10)])
+    before = engine.state.size_bytes()
+    assert len(refusals(engine, *(trade(f"FLOOD{i}", 1, 1, 1) for i in range(20_000)))) == 20_000
+    assert engine.state.size_bytes() == before
+    names = [f"S{i:04d}" for i in range(700)]
+    rows = [trade(name, i / 1_000, 1 + i, 1) for i, name in enumerate(names)]
+    bars = Engine(config_of(["1s", "1m", "1h", "1d"])).feed(*rows, clock(0), heartbeat(DAY))
+    assert (len(bars), {b["symbol"] for b in bars}) == (4 * 700, set(names))
 
 
-def test_fill_previous_emits_flat_bars_where_nothing_traded() -> None:
+def test_fill_emits_flat_bars_where_nothing_traded_and_a_night_of_them_in_bounded_steps_in_order() -> None:
     engine = Engine(config_of(["1s"], fill=True))
     bars = engine.feed(trade("A", 1, 10, 2), heartbeat(4))
     assert [(span(b), b["open"], b["close"], b["volume"], b["trade_count"], b["vwap"]) for b in bars] == [
@@ -196,9 +206,6 @@ def test_fill_previous_emits_flat_bars_where_nothing_traded() -> None:
     assert bars[1]["receipt"]["first_offset"] is None
     (one,) = engine.feed(trade("A", 4.5, 11, 1), heartbeat(5))
     assert (one["open"], one["volume"]) == (11, 1)
-
-
-def test_a_night_of_flat_bars_comes_in_steps_of_bounded_size_and_in_the_order_of_one_step() -> None:
     night = [trade(symbol, 0.5, 10, 1) for symbol in "ABC"] + [clock(1), heartbeat(8 * HOUR), heartbeat(8 * HOUR + 1)]
     config = config_of(["1s", "1m"], fill=True)
     engine = Engine(config, closed_most=1_000)
@@ -211,47 +218,15 @@ def test_a_night_of_flat_bars_comes_in_steps_of_bounded_size_and_in_the_order_of
     assert np.concatenate([step.closed for step in steps]).tobytes() == whole.closed.tobytes()
 
 
-def test_names_beyond_a_cap_and_unknown_timeframes_are_refused_by_name() -> None:
-    assert refusals(Engine(config_of(["1m"])), bar("S", "7m", 0, 420, ONES)) == [(0, "unknown_timeframe")]
-    two = Engine(config_of(["1s"], symbols_max=2))
-    assert refusals(two, *(trade(s, 1, 1, 1) for s in "ABCA")) == [(2, "too_many_symbols")]
-    venues = [trade("A", 1, 1, 1, venue=f"V{i}") for i in [*range(VENUES_MAX + 2), 7]]
-    assert refusals(Engine(config_of(["1s"])), *venues) == [(VENUES_MAX + i, "too_many_venues") for i in (0, 1)]
-
-
-def test_a_sixty_fifth_source_is_refused_with_all_it_writes_and_the_others_go_on() -> None:
-    engine = Engine(config_of(["1s"]))
-    engine.step([trade("A", 1, 1, 1, f"source-{i}") for i in range(64)])
-    more = [hello("one-more"), trade("A", 1, 9, 1, "one-more"), heartbeat(60, "one-more"), goodbye("one-more")]
-    assert refusals(engine, *more, trade("A", 1.5, 2, 1, "source-0")) == [(i, "too_many_sources") for i in range(4)]
-    (one,) = engine.feed(*[goodbye(f"source-{i}", watermark_ns=COMPLETE) for i in range(64)])
-    assert (one["trade_count"], one["high"], one["close"]) == (65, 2, 2)
-
-
-def test_many_symbols_and_open_bars_make_the_state_grow_and_a_flood_beyond_the_cap_does_not() -> None:
-    engine = Engine(config_of(["1s"], symbols_max=10))
-    engine.step([trade(f"S{i}", 1, 1, 1) for i in range(10)])
-    before = engine.state.size_bytes()
-    assert len(refusals(engine, *(trade(f"FLOOD{i}", 1, 1, 1) for i in range(20_000)))) == 20_000
-    assert engine.state.size_bytes() == before
-    names = [f"S{i:04d}" for i in range(700)]
-    rows = [trade(name, i / 1_000, 1 + i, 1) for i, name in enumerate(names)]
-    bars = Engine(config_of(["1s", "1m", "1h", "1d"])).feed(*rows, clock(0), heartbeat(DAY))
-    assert (len(bars), {b["symbol"] for b in bars}) == (4 * 700, set(names))
-
-
 def promise(event_time_ns: int) -> Row:
     return {**heartbeat(0), "event_time_ns": event_time_ns, "log_time_ns": event_time_ns}
 
 
-def test_a_promise_one_nanosecond_before_the_close_leaves_the_bar_open() -> None:
+def test_a_promise_a_nanosecond_before_the_close_leaves_it_open_and_a_trade_at_it_opens_the_next() -> None:
     engine = Engine(config_of(["1s"]))
     assert engine.feed(hello(), trade("A", 1.5, 10, 1), promise(at(2) - 1)) == []
     (bar,) = engine.feed(promise(at(2)))
     assert (*span(bar), bar["trade_count"]) == (1, 2, 1)
-
-
-def test_a_trade_at_the_close_opens_the_next_bar_though_the_one_before_is_still_open() -> None:
     engine = Engine(config_of(["1s"]))
     bars = engine.feed(hello(), trade("A", 1.5, 10, 1), trade("A", 2, 20, 4), heartbeat(3))
     assert [(*span(b), b["open"], b["close"], b["volume"]) for b in bars] == [(1, 2, 10, 10, 1), (2, 3, 20, 20, 4)]
@@ -273,8 +248,3 @@ def test_a_sum_is_the_nearest_double_in_any_order(left: list[float], right: list
     add_sum(total, sum_of(right))
     sums = (sum_of(values), sum_of(random.sample(values, len(values))), total)
     assert [read_sum(found) for found in sums] == [math.fsum(values)] * 3
-
-
-def test_ties_go_to_the_even_neighbour() -> None:
-    assert (read_sum(sum_of([2.0**53, 1.0])), read_sum(sum_of([2.0**53, 2.0, 1.0]))) == (2.0**53, 2.0**53 + 4)
-    assert read_sum(sum_of([2.0**53, 1.0, 2.0**-100])) == 2.0**53 + 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_rows import MIDNIGHT_NS, Engine, Row, bar, config_of, hello, quote, trade
+from market_rows import MIDNIGHT_NS, Engine, Row, bar, config_of, hello, quote, split, trade
 from marketpulse.engine.findings import RULE_NAMES, describe
 from marketpulse.engine.step import StepResult
 from marketpulse.engine.trade_ids import key_of
@@ -16,7 +16,6 @@ from marketpulse.errors import ParameterError
 from marketpulse.model.quality import RULES, SEVERITIES
 from marketpulse.model.session import SessionTable, around_the_clock
 from marketpulse.model.timeframe import DAY_NS
-from split_rows import split
 
 
 def doubted(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
@@ -65,13 +64,10 @@ def test_a_print_in_another_unit_stays_unless_it_is_dropped(given: dict[str, str
     assert [(b["high"], b["trade_count"]) for b in door.feed(trade("A", 61, 100, 1))] == [(high, count)]
 
 
-def test_the_first_twenty_trades_are_believed_and_a_rule_that_is_off_finds_nothing() -> None:
+def test_the_first_twenty_trades_are_believed_and_rules_that_are_off_and_dropped_quotes_have_no_effect() -> None:
     rows = [*prints(*[10_000.0, 100.0] * 10), *prints(100, 1e9, 100)]
     assert doubted(Engine(config_of(["1m"])), hello(mode="historical", lateness_ns=0), *rows) == [(22, "price_band")]
     assert doubted(engine(**dict.fromkeys(RULES, "off")), *IN_ANOTHER_UNIT) == []
-
-
-def test_a_dropped_quote_does_not_prevail() -> None:
     door = engine(crossed_quote="drop")
     result = door.step([quote("A", 0, 99, 101), quote("A", 1, 103, 99)])
     assert [(r.row, r.reason) for r in result.refused] == [(1, "crossed_quote")]
@@ -166,12 +162,17 @@ def with_splits(bars: list[Bar], *splits: tuple[int, int, float], **more: Any) -
     return rows
 
 
-def test_a_split_is_found_where_prices_show_it_and_told_late_moves_no_level_that_is_believed() -> None:
+def test_a_split_is_found_by_its_prices_a_hole_by_saturdays_and_all_long_and_short_ids_differ() -> None:
     assert found(with_splits(quiet(), (40, 40, 1.2), adjusted=True)) == []
     assert found(with_splits(moved(0, 40, 1.2), (40, 40, 1.2), adjusted=True)) == [(41, "split")]
     findings = found(with_splits(moved(40, 60, 0.25), (50, 40, 4)))
     assert {rule for _, rule in findings} == {"split"}, "before it was told"
     assert max(row for row, _ in findings) < 50
+    assert found(rows_of(quiet(), [*range(40), *range(42, 62)])) == [(40, "missing_bars")]
+    assert found(rows_of(quiet(len(WORKDAYS)), WORKDAYS)) == []
+    assert len({key(b"a"), key(b"a\0"), key(b"a\0\0")}) == 3
+    names = [f"3f2504e0-4f89-11d3-9a0c-{number:012x}".encode() for number in range(100_000)]
+    assert len({key(name) for name in names} | {key(name[:15]) for name in names[:1]}) == 100_001
 
 
 @pytest.mark.parametrize("ratio", [4.0, 1.5, 0.1])
@@ -182,12 +183,7 @@ def test_raw_prices_leap_with_their_splits_and_those_that_do_not_are_found(ratio
     assert found(with_splits(quiet(), (20, 40, ratio))) != []
 
 
-def test_a_hole_is_found_in_a_series_that_trades_on_saturdays_and_in_no_other_without_a_calendar() -> None:
-    assert found(rows_of(quiet(), [*range(40), *range(42, 62)])) == [(40, "missing_bars")]
-    assert found(rows_of(quiet(len(WORKDAYS)), WORKDAYS)) == []
-
-
-def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> None:
+def test_a_calendar_says_which_bars_should_be_and_a_dropped_one_is_a_dead_letter_and_builds_nothing() -> None:
     workdays = np.array(WORKDAYS, np.int32)
     opens = MIDNIGHT_NS + workdays.astype(np.int64) * DAY_NS + 10 * 3_600 * 10**9
     table = SessionTable("WORK", opens, opens + 6 * 3_600 * 10**9, (MIDNIGHT_NS // DAY_NS + workdays).astype(np.int32))
@@ -200,9 +196,6 @@ def test_a_calendar_says_which_bars_are_missing_and_which_should_not_be() -> Non
     odd = [row for row, d in zip(rows, days, strict=True) if d < saturday]
     odd += rows_of(quiet(1), [saturday])
     assert (len(odd) - 1, "out_of_session") in found(odd, **at_work)
-
-
-def test_a_dropped_bar_is_a_dead_letter_builds_nothing_and_takes_what_was_told_of_it_along() -> None:
     rows, quality = rows_of(moved(40, 41, 100)), {"price_unit": "drop"}
     result = judged(rows, quality=quality)
     assert [(r.row - 1, r.reason, r.timeframes) for r in result.refused] == [(40, "price_unit", ("1d",))]
@@ -262,12 +255,6 @@ def key(name: bytes, before: bytes = b"") -> tuple[int, int]:
 @given(st.binary(min_size=1, max_size=15), st.binary(min_size=1, max_size=15))
 def test_short_ids_have_the_same_key_only_when_they_are_the_same(left: bytes, right: bytes) -> None:
     assert (key(left) == key(right)) == (left == right)
-
-
-def test_ids_that_end_in_zeros_and_a_hundred_thousand_long_ones_and_short_ones_all_differ() -> None:
-    assert len({key(b"a"), key(b"a\0"), key(b"a\0\0")}) == 3
-    names = [f"3f2504e0-4f89-11d3-9a0c-{number:012x}".encode() for number in range(100_000)]
-    assert len({key(name) for name in names} | {key(name[:15]) for name in names[:1]}) == 100_001
 
 
 @given(st.binary(min_size=1, max_size=40), st.binary(max_size=9))

@@ -1,15 +1,19 @@
 """The quote at a bar's close, by hand: which one prevails, what is told again, what enters nothing (docs/semantics.md, 17)."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from market_rows import Engine, at, bar, cancel, config_of, heartbeat, hello, quote, trade
+from marketpulse.engine.layout import QUALITY
+from marketpulse.engine.price_level import BELIEVED, judge_price, relative_move, unit_or
 from marketpulse.engine.provisional import Looker, changed_symbols, mark_shown
 from marketpulse.engine.record_rows import ResultRows
 from marketpulse.engine.state import kept_quotes
+from marketpulse.model.quality import PRICE_BAND, PRICE_UNIT
 from marketpulse.model.session import SessionTable
 from written_rows import written
 
@@ -35,7 +39,7 @@ def offsets(rows: list[dict[str, Any]]) -> list[tuple[int | None, int | None]]:
     return [(r["receipt"]["first_offset"], r["receipt"]["last_offset"]) for r in rows]
 
 
-def test_the_four_values_are_the_last_quotes_before_the_close_over_empty_bars_but_not_into_another_day() -> None:
+def test_every_timeframe_has_the_four_values_of_the_last_quote_before_its_close_of_that_day() -> None:
     rows = [quote("A", 1, 9, 10), trade("A", 2, 10, 1), quote("A", 9.9, 9, 11, (1, 3)), quote("A", 10, 1, 2)]
     (row,) = Engine(config_of(["10s"], ALL)).values(*rows, heartbeat(10))
     assert [row[name] for name in ALL.split(",")] == [10, 2, (9 * 3 + 11 * 1) / 4, -0.5]
@@ -45,9 +49,6 @@ def test_the_four_values_are_the_last_quotes_before_the_close_over_empty_bars_bu
     times = (5.5, 9.5, 86_399.5, 86_400.5)
     rows = engine.values(quote("A", 5, 9, 12), *(trade("A", t, 10, 1) for t in times), heartbeat(86_402))
     assert [r["spread"] for r in rows] == [3, 3, 3, None]
-
-
-def test_every_timeframe_has_the_last_quote_before_its_close_by_time_and_then_by_the_log() -> None:
     engine = Engine(config_of(["1s"], "spread"))
     rows = [quote("A", 1.5, 9, 10), quote("A", 1.7, 9, 11), quote("A", 1.7, 9, 12), quote("A", 1.6, 9, 13)]
     (row,) = engine.values(*rows, trade("A", 1.2, 10, 1), heartbeat(9))
@@ -58,7 +59,7 @@ def test_every_timeframe_has_the_last_quote_before_its_close_by_time_and_then_by
     assert told(rows) == [("4s", 0, 4, 0), ("8s", 0, 8, 0), ("12s", 0, 12, 0)]
 
 
-def test_the_bars_receipt_is_its_trades_that_of_the_indicators_covers_the_quote_if_one_reads_quotes() -> None:
+def test_receipts_cover_quotes_that_are_read_flat_bars_have_theirs_and_crossed_and_locked_books_are_counted() -> None:
     engine = Engine(config_of(["1s"], "spread,sma(2)"))
     result = engine.step([quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), trade("A", 1.2, 10, 1), heartbeat(9)])
     assert (result.closed["first_offset"][0], result.closed["last_offset"][0]) == (1, 2)
@@ -69,9 +70,20 @@ def test_the_bars_receipt_is_its_trades_that_of_the_indicators_covers_the_quote_
     engine = Engine(config_of(["1s"], "sma(1)"))
     (row,) = engine.values(quote("A", 1, 9, 10), trade("A", 1.1, 10, 1), heartbeat(9))
     assert (row["receipt"]["first_offset"], kept_quotes(engine.state)) == (1, 0)
+    engine = Engine(config_of(["1s"], "spread", fill=True))
+    rows = engine.values(trade("A", 1.5, 10, 1), quote("A", 2.5, 9, 12), heartbeat(3))
+    assert ([r["spread"] for r in rows], offsets(rows)) == ([None, 3], [(0, 0), (1, 1)])
+    alone = Engine(config_of(["1t", "1s"], "spread", fill=True))
+    assert alone.feed(quote("A", 1, 9, 10), quote("A", 5, 9, 10), heartbeat(60)) == []
+    engine = Engine(config_of(["1s"], ALL))
+    quotes = [quote("A", 1.5, 11, 9), quote("A", 2.5, 10, 10, (2, 6)), quote("A", 3.5, 9, 10, (0, 0))]
+    rows = [row for i, each in enumerate(quotes) for row in (each, trade("A", i + 1.6, 10, 1))]
+    result = engine.step([*rows, heartbeat(9)])
+    assert (result.quotes.crossed, result.quotes.locked) == (1, 1)
+    np.testing.assert_array_equal(result.values, [[10, -2, 10, 0], [10, 0, 10, -0.5], [9.5, 1, np.nan, np.nan]])
 
 
-def test_a_late_quote_revises_the_indicator_rows_that_it_changes_and_no_bar() -> None:
+def test_a_late_quote_revises_the_indicator_rows_that_it_changes_unless_it_is_earlier_and_no_bar() -> None:
     engine = Engine(config_of(["1s", "5s"], "spread,ema(2)"))
     engine.feed(quote("A", 1, 9, 10), *(trade("A", second + 0.5, 10, 1) for second in range(6)), heartbeat(10))
     result = engine.step([quote("A", 3.2, 9, 12), heartbeat(11)])
@@ -80,9 +92,6 @@ def test_a_late_quote_revises_the_indicator_rows_that_it_changes_and_no_bar() ->
     assert list(zip(opens, result.values[:, 0], result.indicated["revision"], strict=True)) == [
         (3, 3, 1), (4, 3, 1), (0, 3, 1), (5, 3, 1), (5, 3, 1),
     ]  # fmt: skip
-
-
-def test_a_later_quote_of_the_slot_takes_over_again_and_an_earlier_one_changes_nothing() -> None:
     engine = Engine(config_of(["1s"], "spread"))
     engine.feed(trade("A", 1.5, 10, 1), quote("A", 1.6, 9, 10), heartbeat(10))
     assert engine.values(quote("A", 1.3, 9, 12), heartbeat(11)) == []
@@ -94,7 +103,7 @@ def test_a_later_quote_of_the_slot_takes_over_again_and_an_earlier_one_changes_n
     assert told(at_once.values(quote("A", 1.3, 9, 12))) == [("1s", 1, 3, 1)], "with revise_each, without waiting"
 
 
-def test_late_trades_and_quotes_revise_together_and_a_withdrawn_bar_gets_its_quote_back_with_its_next_trade() -> None:
+def test_late_trades_and_quotes_revise_together_withdrawn_bars_too_and_behind_the_window_nothing() -> None:
     engine = Engine(config_of(["1s"], "spread"))
     engine.feed(trade("A", 1.5, 10, 1, trade_id="x"), quote("A", 1.2, 9, 10), heartbeat(10))
     rows = engine.values(trade("A", 1.7, 20, 1), quote("A", 1.8, 9, 13), heartbeat(11))
@@ -104,9 +113,6 @@ def test_late_trades_and_quotes_revise_together_and_a_withdrawn_bar_gets_its_quo
     assert told(engine.values(cancel("A", "x", 1.5), heartbeat(11))) == [("1s", 1, None, 1)]
     assert engine.values(quote("A", 1.2, 9, 11), heartbeat(12)) == []
     assert told(engine.values(trade("A", 1.6, 10, 1), heartbeat(13))) == [("1s", 1, 2, 2)]
-
-
-def test_a_quote_behind_the_window_enters_nothing_and_is_counted() -> None:
     engine = Engine(config_of(["1s"], "spread", window_ns=5 * 10**9))
     engine.feed(trade("A", 3.5, 10, 1), trade("A", 7.5, 10, 1), heartbeat(10))
     result = engine.step([quote("A", 4.9, 9, 10), heartbeat(11)])
@@ -114,7 +120,7 @@ def test_a_quote_behind_the_window_enters_nothing_and_is_counted() -> None:
     assert told(engine.values(quote("A", 6, 9, 10), heartbeat(12))) == [("1s", 7, 1, 1)]
 
 
-def test_outside_its_session_a_quote_enters_nothing_without_a_grace_and_yesterdays_does_not_prevail_today() -> None:
+def test_quotes_outside_the_session_enter_nothing_and_tick_and_source_bars_have_that_of_their_close() -> None:
     engine = venue(["1h"])
     rows = [
         quote("A", HOUR - 1, 9, 19), quote("A", 2 * HOUR - 1, 9, 10), quote("A", 2 * HOUR, 9, 15),
@@ -128,9 +134,6 @@ def test_outside_its_session_a_quote_enters_nothing_without_a_grace_and_yesterda
     then = [quote("A", 25 * HOUR + 1_805, 9, 12), trade("A", 26 * HOUR - 5, 10, 1), heartbeat(27 * HOUR)]
     rows = engine.values(hello(lateness_ns=0), *first, *then)
     assert [r["spread"] for r in rows] == [1, None, 3]
-
-
-def test_a_tick_bar_has_the_quote_when_it_was_cut_and_a_sources_bar_that_at_its_close_which_stays() -> None:
     engine = Engine(config_of(["2t"], "spread"))
     rows = engine.values(
         quote("A", 3, 9, 10), quote("A", 2, 9, 12), trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 4, 9, 14),
@@ -142,23 +145,6 @@ def test_a_tick_bar_has_the_quote_when_it_was_cut_and_a_sources_bar_that_at_its_
     rows = engine.values(quote("A", 0.9, 9, 10), quote("A", 1.1, 9, 12), *bars, heartbeat(2))
     assert told(rows) == [("1s", 0, 1, 0), ("1s", 1, 3, 0), ("2s", 0, 3, 0)]
     assert engine.values(quote("A", 1.5, 9, 13), heartbeat(3)) == []
-
-
-def test_a_flat_bar_of_fill_has_its_quote_and_the_quotes_receipt_and_quotes_alone_make_no_bars() -> None:
-    engine = Engine(config_of(["1s"], "spread", fill=True))
-    rows = engine.values(trade("A", 1.5, 10, 1), quote("A", 2.5, 9, 12), heartbeat(3))
-    assert ([r["spread"] for r in rows], offsets(rows)) == ([None, 3], [(0, 0), (1, 1)])
-    alone = Engine(config_of(["1t", "1s"], "spread", fill=True))
-    assert alone.feed(quote("A", 1, 9, 10), quote("A", 5, 9, 10), heartbeat(60)) == []
-
-
-def test_crossed_and_locked_books_give_their_values_and_are_counted() -> None:
-    engine = Engine(config_of(["1s"], ALL))
-    quotes = [quote("A", 1.5, 11, 9), quote("A", 2.5, 10, 10, (2, 6)), quote("A", 3.5, 9, 10, (0, 0))]
-    rows = [row for i, each in enumerate(quotes) for row in (each, trade("A", i + 1.6, 10, 1))]
-    result = engine.step([*rows, heartbeat(9)])
-    assert (result.quotes.crossed, result.quotes.locked) == (1, 1)
-    np.testing.assert_array_equal(result.values, [[10, -2, 10, 0], [10, 0, 10, -0.5], [9.5, 1, np.nan, np.nan]])
 
 
 def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_symbol() -> None:
@@ -183,13 +169,18 @@ def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_s
     assert [row["spread"] for row in live()] == [3, 3]
 
 
-def test_kept_quotes_are_one_for_each_slot_of_the_window_and_the_last_before_it() -> None:
+def test_kept_quotes_are_one_a_slot_and_a_rise_and_its_fall_are_one_move_unless_prices_go_on() -> None:
     engine = Engine(config_of(["1s", "1m"], "spread", window_ns=30 * 10**9, max_skew_ns=10**15))
     for start in range(0, 5_000, 50):
         rows = [quote("A", start + i / 20, 9, 10 + i) for i in range(1_000)]
         engine.step([*rows, trade("A", start + 49.99, 10, 1), heartbeat(start + 50)])
     assert engine.state.tables.quotes.size == 1_024, "30 s have 30 slots"
     assert kept_quotes(engine.stepper.trim(engine.state)) == 31
+    assert relative_move(125.0, 100.0) == relative_move(100.0, 125.0) == 0.25
+    assert judged(100, 200, 50, 400, 410, 4_000, warm=4) == [BELIEVED] * 5 + [PRICE_BAND]
+    assert unit_or(100.0, 700.0, PRICE_BAND) == PRICE_BAND
+    wild = judged(100, *(float(10 ** (i % 2 + 3) * (i + 1) ** 3) for i in range(12)))
+    assert wild.index(BELIEVED, 1) <= 12, "nothing agrees on it: it is its level after four times as many"
 
 
 @pytest.mark.parametrize("symbols", [1, 40])
@@ -200,3 +191,38 @@ def test_many_slots_find_room_and_survive_a_snapshot(symbols: int) -> None:
     assert kept_quotes(engine.state) == 200 * symbols
     values = engine.restarted().values(*(trade(f"S{s}", 100.2, 10, 1) for s in range(symbols)), heartbeat(300))
     assert ([r["spread"] for r in values], len(values)) == ([1 + int(r["symbol"][1:]) + 100 for r in values], symbols)
+
+
+def judge(state: np.ndarray, *prices: float, scale: float = 0.001, most: float = 0.05, warm: float = 1.0) -> list[int]:
+    return [judge_price(state, 0, price, scale, most, 30.0, 3.0, warm) for price in prices]
+
+
+def judged(*prices: float, warm: float = 1.0) -> list[int]:
+    return judge(np.zeros(1, QUALITY), *prices, warm=warm)
+
+
+GOOD, BAND, UNIT = BELIEVED, PRICE_BAND, PRICE_UNIT
+
+
+@pytest.mark.parametrize(("prices", "last_judgements"), [
+    pytest.param([100, 101, 150, 101], [GOOD, GOOD, BAND, GOOD], id="one outside the band, and the level stays"),
+    pytest.param([100, 10_100, 1.01, 100_000, 100], [GOOD, UNIT, UNIT, UNIT, GOOD], id="other units"),
+    pytest.param([100, 200, 201, 200, 202], [GOOD, BAND, BAND, GOOD, GOOD], id="the confirming record is believed"),
+    pytest.param([100, 200, 201, 9, 200, 201, 202], [BAND, BAND, GOOD], id="a bad print between begins the count anew"),
+])  # fmt: skip
+def test_a_price_is_judged_by_the_level(prices: list[float], last_judgements: list[int]) -> None:
+    assert judged(*prices)[-len(last_judgements) :] == last_judgements
+
+
+def test_one_bad_print_hardly_moves_the_scale_which_comes_to_the_median_of_the_moves() -> None:
+    state = np.zeros(1, QUALITY)
+    judge(state, *(100.0 + 0.1 * (i % 2) for i in range(200)))
+    before = float(state["scale"][0])
+    for price, after in ((1e6, before), (103.0, before * 1.02)):
+        judge(state, price)
+        assert state["scale"][0] == after
+    state, random = np.zeros(1, QUALITY), np.random.default_rng(3)
+    prices = [float(price) for price in 100.0 * np.exp(np.cumsum(0.001 * random.standard_t(3, 5_000)))]
+    judge(state, *prices, scale=0.02, most=0.5)
+    moves = [float(relative_move(after, before)) for before, after in pairwise([100.0, *prices])]
+    assert abs(float(state["scale"][0]) / np.median(moves) - 1) < 0.35

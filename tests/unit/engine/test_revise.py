@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from market_rows import Engine, Row, cancel, clock, config_of, correction, heartbeat, span, trade
+from market_rows import Engine, Row, at, cancel, clock, config_of, correction, heartbeat, logged, span, trade
+from marketpulse.kafka.rebuild_record import ROWS_MOST, beginning_value, rebuild_values
+from marketpulse.model.history import HEALED, PAST_TRADE, History
 
 EXAMPLE = [trade("AAA", 10.2, 5, 1), trade("AAA", 10.9, 7, 3), trade("AAA", 12.5, 6, 2), trade("AAA", 10.4, 4, 1)]
 EXAMPLES_LATE = [trade("AAA", 11.5, 9, 1), trade("AAA", 10.95, 8, 5)]
@@ -99,25 +102,12 @@ def closed_minute(**more: Any) -> Engine:
     return engine
 
 
-def test_a_cancelled_high_is_undone_and_the_receipt_reaches_to_the_cancel() -> None:
+def test_a_cancelled_high_is_undone_and_every_later_value_told_again_but_not_the_bars() -> None:
     engine = Engine(config_of(["10s"]))
     engine.feed(trade("A", 1, 10, 2), trade("A", 2, 99, 1, trade_id="x"), trade("A", 3, 11, 2), heartbeat(10))
     (bar,) = engine.feed(cancel("A", "x", 2), heartbeat(11))
     assert numbers([bar]) == [("10s", 0, 10, 11, 10, 11, 4, 2, 1, 1)]
     assert (bar["receipt"]["first_offset"], bar["receipt"]["last_offset"]) == (0, 4)
-
-
-def test_a_bar_that_loses_all_its_trades_is_withdrawn_and_may_come_back() -> None:
-    engine = closed_minute()
-    changes = [cancel("A", "b", 12), cancel("A", "b", 12), trade("A", 13, 7, 1)]
-    told = [numbers(engine.feed(row, heartbeat(61 + i))) for i, row in enumerate(changes)]
-    assert [[bar[:-1] for bar in bars] for bars in told] == [
-        [("10s", 10, None, None, None, None, 0, 0, 1), ("1m", 0, 10, 12, 10, 12, 4, 2, 1)], [],
-        [("10s", 10, 7, 7, 7, 7, 1, 1, 2), ("1m", 0, 10, 12, 7, 12, 5, 3, 2)],
-    ]  # fmt: skip
-
-
-def test_every_later_value_is_told_again_and_the_bars_are_not() -> None:
     engine = Engine(config_of(["1s"], "ema(2)"))
     engine.feed(*(trade("A", second, 10 + second, 1) for second in range(6)), heartbeat(10))
     result = engine.step([trade("A", 2.5, 50, 1), heartbeat(11)])
@@ -126,7 +116,14 @@ def test_every_later_value_is_told_again_and_the_bars_are_not() -> None:
     assert result.indicated["close"].tolist() == [50, 13, 14, 15]
 
 
-def test_the_same_id_from_the_same_source_counts_once_and_without_an_id_nothing_is_a_duplicate() -> None:
+def test_a_bar_without_trades_is_withdrawn_and_may_come_back_and_only_a_sources_same_id_is_a_duplicate() -> None:
+    engine = closed_minute()
+    changes = [cancel("A", "b", 12), cancel("A", "b", 12), trade("A", 13, 7, 1)]
+    told = [numbers(engine.feed(row, heartbeat(61 + i))) for i, row in enumerate(changes)]
+    assert [[bar[:-1] for bar in bars] for bars in told] == [
+        [("10s", 10, None, None, None, None, 0, 0, 1), ("1m", 0, 10, 12, 10, 12, 4, 2, 1)], [],
+        [("10s", 10, 7, 7, 7, 7, 1, 1, 2), ("1m", 0, 10, 12, 7, 12, 5, 3, 2)],
+    ]  # fmt: skip
     engine = Engine(config_of(["1s", "2t"]))
     doubled = [trade("A", 1, 10, 1, trade_id="x")] * 2
     others = [trade("A", 1, 10, 1, source="other", trade_id="x"), trade("B", 1, 10, 1, trade_id="x")]
@@ -145,7 +142,7 @@ def test_a_change_of_a_trade_that_is_not_there_is_refused(change: Row) -> None:
     assert (engine.refusals(change), engine.feed(heartbeat(90))) == (["unknown_trade"], [])
 
 
-def test_a_trade_behind_the_window_that_ends_by_time_is_refused_with_its_timeframes_and_a_change_too() -> None:
+def test_the_window_ends_by_time_or_number_wherever_it_is_cut_and_what_is_behind_it_is_refused() -> None:
     engine = closed_minute(window_ns=30 * 10**9)
     assert [engine.refusals(row) for row in (trade("A", 29.9, 1, 1), trade("A", 30, 1, 1))] == [["too_late"], []]
     engine = closed_minute(window_ns=30 * 10**9)
@@ -157,10 +154,7 @@ def test_a_trade_behind_the_window_that_ends_by_time_is_refused_with_its_timefra
         assert len(result.closed) == 0
         assert [(r.row, r.reason, r.timeframes) for r in result.refused] == [(0, "too_late", ("1s", "1m"))]
     assert result.late == 1
-
-
-def test_the_window_ends_by_number_of_trades_wherever_the_stream_is_cut() -> None:
-    late = [trade("A", second + 0.5, 1, 1) for second in range(1, 29)]
+    rows = [trade("A", second + 0.5, 1, 1) for second in range(1, 29)]
     outcomes = []
     for trims in (False, True):
         engine = Engine(config_of(["1s"], window_trades=10))
@@ -168,12 +162,12 @@ def test_the_window_ends_by_number_of_trades_wherever_the_stream_is_cut() -> Non
             engine.feed(trade("A", second, 1, 1))
             if trims:
                 engine.state = engine.stepper.trim(engine.state)
-        outcomes.append([r.row for r in engine.step([*late, heartbeat(30)]).refused])
+        outcomes.append([r.row for r in engine.step([*rows, heartbeat(30)]).refused])
     assert outcomes[0] == outcomes[1]
     assert 10 <= len(outcomes[0]) <= 25
 
 
-def test_with_revise_each_every_row_tells_at_once_and_a_filled_bar_follows_the_revised_one_before_it() -> None:
+def test_late_trades_revise_at_once_if_asked_filled_bars_too_none_cut_by_count_and_what_hangs_on_healed_ones() -> None:
     engine = closed_minute(revise_each=True)
     assert [b["timeframe"] for b in engine.feed(trade("A", 15, 20, 1))] == ["10s", "1m"]
     assert [b["revision"] for b in engine.feed(cancel("A", "b", 12))] == [2, 2]
@@ -182,9 +176,6 @@ def test_with_revise_each_every_row_tells_at_once_and_a_filled_bar_follows_the_r
     bars = engine.feed(trade("A", 1.5, 20, 1), heartbeat(4))
     told = [(span(b)[0], b["close"], b["volume"], b["revision"]) for b in bars]
     assert told == [(1, 20, 2, 1), (2, 20, 0, 1), (3, 20, 0, 1)]
-
-
-def test_a_late_trade_enters_the_open_tick_bar_and_bars_cut_by_count_are_never_revised() -> None:
     engine = Engine(config_of(["2t", "1s"]))
     engine.feed(trade("AAA", 10.2, 5, 1), heartbeat(13.0))
     closed = engine.feed(trade("AAA", 10.5, 9, 1))
@@ -194,3 +185,86 @@ def test_a_late_trade_enters_the_open_tick_bar_and_bars_cut_by_count_are_never_r
     assert [b["timeframe"] for b in engine.feed(*rows)] == ["2t", "1s", "1s"]
     bars = engine.feed(cancel("A", "a", 1), trade("A", 1.5, 12, 1), heartbeat(10))
     assert {b["timeframe"] for b in bars} == {"1s"}
+    engine = Engine(CONFIG)
+    engine.feed(trade("A", 10.5, 4, 1), trade("A", 70.5, 6, 1), heartbeat(200))
+    assert (engine.refusals(trade("A", 10.7, 5, 1)), engine.feed(begins())) == (["too_late"], [])
+    assert engine.feed(*parts(4, (10.5, 4, 0, 0), (70.5, 6, 1, 0), (10.7, 5, 3, HEALED))) == []
+    bars = engine.feed(heartbeat(201))
+    shown = [(b["timeframe"], b["open_time_ns"], b["close"], b["volume"], b["revision"]) for b in bars]
+    assert shown == [("1s", at(10), 5, 2, 1), ("1m", at(0), 5, 2, 1)]
+    receipt = bars[0]["receipt"]
+    assert (receipt["first_offset"], receipt["last_offset"], receipt["late_count"]) == (0, 5, 1)
+
+
+CONFIG = config_of(["1s", "1m"], "ema(3)", max_skew_ns=10**13, window_ns=20 * 10**9)
+NAMES = {"timeframes": ("1s", "1m"), "sources": ("feed",), "venues": (), "rules": ()}
+
+
+def begins(symbol: str = "A", identity: str = "x") -> Row:
+    return logged(beginning_value(symbol, identity))
+
+
+def parts(covers: int, *trades: tuple[float, float, int, int], identity: str = "x", times: int = 1) -> list[Row]:
+    """`trades` are (seconds, price, offset, side), of size 1; each so often."""
+    rows = np.zeros(len(trades) * times, PAST_TRADE)
+    for place, (seconds, price, offset, side) in enumerate(trades * times):
+        rows[place]["event_time_ns"], rows[place]["price"], rows[place]["size"] = at(seconds), price, 1
+        rows[place]["offset"], rows[place]["side"], rows[place]["venue"] = offset, side, -1
+    rows["changed_offset"] = -1
+    history = History("A", covers, NAMES, {"trades": rows})
+    return [logged(value) for value in rebuild_values(history, identity)]
+
+
+def told(engine: Engine, rows: list[Row]) -> list[tuple[Any, ...]]:
+    """What each row told of bars, the state saved and read again after each."""
+    names = ("symbol", "timeframe", "open_time_ns", "close", "volume", "trade_count", "revision")
+    found = []
+    for row in rows:
+        found += [tuple(bar[name] for name in names) for bar in engine.feed(row)]
+        engine.state = engine.stepper.trim(engine.state)
+        engine = engine.restarted()
+    return found
+
+
+STREAM = [
+    trade("A", 12, 5.25, 1), clock(27), trade("A", 42.4, 11, 1), heartbeat(42.4), trade("A", 50, 9.75, 1),
+    trade("A", 92, 12.25, 1, trade_id="a"), clock(92), cancel("A", "a", 92), heartbeat(152), trade("A", 150, 3, 1),
+    heartbeat(620), clock(680), trade("A", 660, 7, 1), heartbeat(700), clock(800), trade("A", 820, 8, 1), heartbeat(1400),
+    trade("A", 1390, 9, 1), clock(1500), heartbeat(1500),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[tuple[Any, ...]]:
+    """What the stream tells without a rebuild."""
+    whole = told(Engine(CONFIG), STREAM)
+    assert told(Engine(CONFIG), [trade("A", 1, 5, 1), *STREAM]) != whole, "a row more is seen"
+    return whole
+
+
+@pytest.mark.parametrize("place", range(1, len(STREAM)))  # before the first there is no symbol to begin with
+def test_one_that_is_never_finished_changes_nothing(place: int, undisturbed: list[tuple[Any, ...]]) -> None:
+    assert told(Engine(CONFIG), [*STREAM[:place], begins(), *STREAM[place:]]) == undisturbed
+
+
+def test_what_does_not_fit_is_refused_and_gives_the_rebuild_up() -> None:
+    engine = Engine(CONFIG)
+    engine.feed(trade("A", 10.5, 4, 1), trade("A", 70.5, 6, 1), heartbeat(200), trade("A", 199, 1, 1))
+
+    whole = parts(100, (10.5, 4, 0, 0), (70.5, 6, 1, 0))
+    assert engine.refusals(begins("B")) == ["bad_rebuild"], "no such symbol"
+    assert engine.refusals(*whole) == ["bad_rebuild"], "it has not begun"
+    assert engine.refusals(begins(), *parts(100, (10.5, 4, 0, 0), identity="y")) == ["bad_rebuild"], "another's part"
+    assert engine.refusals(*whole) == ["bad_rebuild"], "and it is given up"
+    assert engine.refusals(begins(), *parts(3, (10.5, 4, 0, 0))) == ["stale_rebuild"], "it ends before its beginning"
+    assert engine.refusals(begins(), *parts(100, (199.5, 4, 9, HEALED))) == ["bad_rebuild"], "it lies in the window"
+    long = parts(100, (10.5, 4, 0, 0), times=ROWS_MOST + 1)
+    assert len(long) == 2
+    assert engine.refusals(begins(), long[1]) == ["bad_rebuild"], "its first part is missing"
+    assert engine.refusals(begins(), clock(900), *whole) == ["stale_rebuild"], "it took more than ten minutes"
+    assert engine.refusals(begins(), *whole) == []
+    assert engine.feed(clock(901)) == [], "nothing differs"
+    engine = Engine(CONFIG)
+    engine.step([trade("A", 200, 5, 1), trade("A", 90, 7, 1), begins(), clock(820)])
+    finished = engine.refusals(*parts(2, (200, 5, 0, 0), (90, 7, 1, 0)))
+    assert finished == [], "one that began before the log had a time is finished"

@@ -10,7 +10,7 @@ import pytest
 import talib
 from numpy.testing import assert_allclose
 
-from market_rows import Engine, Row, bar, config_of, heartbeat, hello, logged, trade
+from market_rows import Engine, Row, bar, config_of, heartbeat, hello, logged, split, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import NEVER
@@ -22,7 +22,6 @@ from marketpulse.indicators.own import own_indicators
 from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
 from marketpulse.model.history import PAST_TRADE, History
 from marketpulse.model.timeframe import DAY_NS, parse_timeframes
-from split_rows import split
 
 DAY_S = 86_400
 FILES = Path(__file__).parents[2] / "data" / "daily_bars"
@@ -102,7 +101,7 @@ def test_every_value_is_that_of_the_adjusted_series(name: str, splits: list[tupl
         assert_allclose(result.values[begin:end] / scale, expected / scale, rtol=1e-9, atol=1e-9)
 
 
-def test_without_the_record_they_would_jump() -> None:
+def test_without_the_record_they_would_jump_and_rules_see_earlier_bars_in_the_units_of_now() -> None:
     closes = [400.0 + i % 5 for i in range(20)] + [100.0 + i % 2 for i in range(3)]
     rows = [bar("A", "1d", d * DAY_S, (d + 1) * DAY_S, (c, c, c, c, 1.0)) for d, c in enumerate(closes)]
     first, config = hello(mode="historical", lateness_ns=0), config_of(["1d"], "rsi(14),sma(5)")
@@ -111,6 +110,17 @@ def test_without_the_record_they_would_jump() -> None:
     rsi, sma = Engine(config).step([first, split("A", 20 * DAY_S, 4.0), *rows]).values[20]
     assert 30 < rsi < 70
     assert 99 < sma < 102
+    texts = {"fell": "change_pct(close, 1) < -20", "crossed": "close crosses_below 0.9 * sma_2"}
+    texts |= {"jumped": "volume > 2 * prev(volume)", "beside": "close < 0.8 * close@10s"}
+    rules = tuple(Rule(name, text) for name, text in texts.items())
+    config = config_of(["1s", "10s"], "sma(2)", alerts=rules)
+    calm = [*seconds(*[400.0] * 10), *[trade("A", 10.5 + i, 100.0, 40) for i in range(14)]]
+    engine = Engine(config)
+    assert engine.alerts(hello(lateness_ns=0), split("A", 10, 4.0), *calm, heartbeat(24)) == []
+    falls = engine.alerts(trade("A", 24.5, 70.0, 40), heartbeat(26))
+    assert sorted(row["rule"] for row in falls) == ["beside", "crossed", "fell"]
+    blind = Engine(config).alerts(hello(lateness_ns=0), *calm, heartbeat(24))
+    assert {row["rule"] for row in blind} == {"fell", "crossed", "jumped", "beside"}
 
 
 def factors(result: StepResult) -> dict[tuple[int, int], float]:
@@ -118,7 +128,7 @@ def factors(result: StepResult) -> dict[tuple[int, int], float]:
     return {(int(b["frame"]), int(b["open_ns"] // 10**9 % 60)): b["factor"] for b in result.indicated}
 
 
-def test_a_bar_is_of_the_side_of_its_open_time_and_so_is_the_forming_one() -> None:
+def test_a_bar_is_of_the_side_of_its_open_time_on_every_timeframe_and_one_split_too_many_is_refused() -> None:
     engine = Engine(config_of(["10s", "20s"], "sma(1)", window_ns=DAY_NS))
     engine.step([hello(lateness_ns=0), split("A", 10, 4.0)])
     result = engine.step([trade("A", 1, 400, 1), trade("A", 11, 100, 1), trade("A", 21, 100, 1), heartbeat(60)])
@@ -131,9 +141,6 @@ def test_a_bar_is_of_the_side_of_its_open_time_and_so_is_the_forming_one() -> No
     closed = engine.step([heartbeat(60)])
     assert (looked["close"].tolist(), values.tobytes()) == ([101.0], closed.values[-1:].tobytes())
     assert values[0, 0] == (102 + 101) / 2
-
-
-def test_factors_of_other_timeframes_are_of_the_same_split_and_one_split_too_many_is_refused() -> None:
     splits, basis = no_splits(2), fresh_basis(2)
     splits.put(0, 100, 4.0, np.zeros(2, np.bool_))
     splits.put(0, 200, 0.5, np.zeros(2, np.bool_))
@@ -162,16 +169,13 @@ def values_of(engine: Engine, *rows: Row) -> list[tuple[int, float | None]]:
 LONG = [hello(lateness_ns=0), *seconds(400, 404, *[100] * 8), heartbeat(10)]
 
 
-def test_a_record_within_the_window_revises_what_it_changes() -> None:
+def test_a_record_within_the_window_revises_what_it_changes_and_one_behind_it_is_a_dead_letter() -> None:
     engine = Engine(CONFIG)
     first = values_of(engine, hello(lateness_ns=0), *seconds(400, 404, 100), heartbeat(3))
     assert first == [(0, None), (1, 402), (2, 252)]
     assert values_of(engine, split("A", 2, 4.0, 3), heartbeat(3.5)) == [(2, 100.5)]
     assert values_of(engine, split("A", 2, 2.0, 4), heartbeat(4)) == [(2, 151)]
     assert values_of(engine, split("A", 2, 1.0, 4), heartbeat(4.5)) == [(2, 252)]
-
-
-def test_a_record_behind_the_window_is_a_dead_letter_and_changes_nothing() -> None:
     engine = Engine(CONFIG)
     engine.step(LONG)
     late = engine.step([split("A", 2, 4.0, 10), heartbeat(10.1)])
@@ -182,7 +186,7 @@ def test_a_record_behind_the_window_is_a_dead_letter_and_changes_nothing() -> No
     assert after.values[-1, 0] == (100 / 4 + 102) / 2
 
 
-def test_where_the_anchor_stands_does_not_decide_what_is_late() -> None:
+def test_the_anchor_does_not_decide_what_is_late_and_several_may_wait_for_an_unknown_symbol() -> None:
     for ex in (1, 2, 4, 5, 6):
         engine, trimmed = Engine(CONFIG), Engine(CONFIG)
         engine.step(LONG)
@@ -192,6 +196,13 @@ def test_where_the_anchor_stands_does_not_decide_what_is_late() -> None:
         here, there = engine.step(late), trimmed.restarted().step(late)
         assert [r.timeframes for r in here.refused] == [r.timeframes for r in there.refused]
         assert here.values.tobytes() == there.values.tobytes()
+    engine = Engine(CONFIG)
+    engine.step([hello(lateness_ns=0), split("A", 3, 0.5), split("A", 2, 4.0), split("A", -60, 9.0)])
+    found = values_of(engine.restarted(), *seconds(400, 400, 100, 200), heartbeat(10))
+    assert found == [(0, None), (1, 400), (2, 100), (3, 200)]
+    engine = Engine(CONFIG)
+    engine.step([hello(lateness_ns=0), *seconds(*[100] * 12), heartbeat(30)])
+    assert engine.refusals(split("A", -60, 4.0, 30), heartbeat(31)) == [], "one of before the first bar is not late"
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -200,16 +211,6 @@ def test_prices_that_are_adjusted_already_stay_as_they_are(known: bool) -> None:
     before = [split("A", 2, 4.0)] if known else []
     rows = [hello(lateness_ns=0), *before, split("A", 2, 4.0, adjusted=True), *seconds(100, 101, 100, 102)]
     assert values_of(engine, *rows, heartbeat(10)) == [(0, None), (1, 100.5), (2, 100.5), (3, 101)]
-
-
-def test_several_may_wait_for_a_symbol_that_nothing_is_known_of() -> None:
-    engine = Engine(CONFIG)
-    engine.step([hello(lateness_ns=0), split("A", 3, 0.5), split("A", 2, 4.0), split("A", -60, 9.0)])
-    found = values_of(engine.restarted(), *seconds(400, 400, 100, 200), heartbeat(10))
-    assert found == [(0, None), (1, 400), (2, 100), (3, 200)]
-    engine = Engine(CONFIG)
-    engine.step([hello(lateness_ns=0), *seconds(*[100] * 12), heartbeat(30)])
-    assert engine.refusals(split("A", -60, 4.0, 30), heartbeat(31)) == [], "one of before the first bar is not late"
 
 
 def test_an_own_indicator_starts_anew_unless_it_names_its_degrees(tmp_path: Path) -> None:
@@ -221,20 +222,6 @@ def test_an_own_indicator_starts_anew_unless_it_names_its_degrees(tmp_path: Path
     middle, span = result.values.T
     np.testing.assert_array_equal(middle, [np.nan, 402, np.nan, 101])
     np.testing.assert_array_equal(span, [np.nan, 4, 1, 2])
-
-
-def test_rules_see_earlier_bars_in_the_units_of_now() -> None:
-    texts = {"fell": "change_pct(close, 1) < -20", "crossed": "close crosses_below 0.9 * sma_2"}
-    texts |= {"jumped": "volume > 2 * prev(volume)", "beside": "close < 0.8 * close@10s"}
-    rules = tuple(Rule(name, text) for name, text in texts.items())
-    config = config_of(["1s", "10s"], "sma(2)", alerts=rules)
-    calm = [*seconds(*[400.0] * 10), *[trade("A", 10.5 + i, 100.0, 40) for i in range(14)]]
-    engine = Engine(config)
-    assert engine.alerts(hello(lateness_ns=0), split("A", 10, 4.0), *calm, heartbeat(24)) == []
-    falls = engine.alerts(trade("A", 24.5, 70.0, 40), heartbeat(26))
-    assert sorted(row["rule"] for row in falls) == ["beside", "crossed", "fell"]
-    blind = Engine(config).alerts(hello(lateness_ns=0), *calm, heartbeat(24))
-    assert {row["rule"] for row in blind} == {"fell", "crossed", "jumped", "beside"}
 
 
 def test_a_rebuild_brings_in_what_was_missed() -> None:

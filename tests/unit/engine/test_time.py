@@ -176,14 +176,11 @@ def test_time_goes_on_as_its_sources_and_the_log_say(config: EngineConfig, steps
     assert [told(engine, rows) for rows, _ in steps] == [expected for _, expected in steps]
 
 
-def test_an_idle_partition_takes_heartbeats_and_clocks_and_gives_nothing() -> None:
+def test_an_idle_partition_gives_nothing_and_rows_of_a_new_source_before_its_switch_are_not_late() -> None:
     engine = Engine(config_of(["1s", "1d"], fill=True))
     beats = [heartbeat(quarter / 4) for quarter in range(400)]
     result = engine.step([hello(), clock(0), *beats, clock(86_400), goodbye(watermark_ns=None)])
     assert (len(result.closed), result.refused, result.late, result.out_of_session) == (0, [], 0, 0)
-
-
-def test_rows_of_the_new_source_before_its_switch_are_not_late() -> None:
     engine = Engine(config_of(["1s"]))
     engine.feed(clock(1), tick("A", 1, "x"), heartbeat(9, "y"))
     bars = engine.feed(tick("A", 1.5, "y"), tick("A", 2.5, "y"), switch("A", "y", 1.1))

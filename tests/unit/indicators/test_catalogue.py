@@ -24,9 +24,7 @@ INDEX = (DOCS / "README.md").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("indicator", CATALOGUE.values(), ids=lambda indicator: indicator.name)
-def test_a_declaration_is_complete_and_so_are_its_names_its_page_and_its_line_of_the_index(
-    indicator: Indicator,
-) -> None:
+def test_a_declaration_is_complete_and_so_are_its_names_its_page_and_its_index_line(indicator: Indicator) -> None:
     spec, name = Spec(indicator, indicator.defaults()), indicator.name
     assert all([indicator.title, indicator.formula, indicator.source])
     assert set(indicator.reads) <= set(bar_columns.NAMES)
@@ -42,16 +40,13 @@ def test_a_declaration_is_complete_and_so_are_its_names_its_page_and_its_line_of
     assert f"| [`{name}`]({name}.md) | {indicator.title} | {indicator.group} |" in INDEX
 
 
-def test_every_file_that_declares_an_indicator_and_every_page_is_in_the_catalogue_and_drawn_as_declared() -> None:
+def test_every_declaring_file_and_page_is_in_the_catalogue_and_columns_are_unique_and_of_the_contract() -> None:
     declaring = {p.stem for p in ROOM.glob("*.py") if re.search(r"^[A-Z][A-Z0-9_]* = Indicator\(", p.read_text(), re.M)}
     assert declaring == set(CATALOGUE)
     assert {p.stem for p in DOCS.glob("*.md")} - {"README"} == set(CATALOGUE)
     (listed,) = re.findall(r"const ON_PRICE = new Set\(\[(.*?)\]\)", PAGE.read_text(encoding="utf-8"), re.S)
     drawn = set(re.findall(r'"(\w+)"', listed))
     assert drawn & set(CATALOGUE) == {name for name, found in CATALOGUE.items() if found.pane == "price"}
-
-
-def test_no_two_indicators_share_a_column_defaults_are_known_and_a_kernels_columns_have_their_places() -> None:
     columns = all_columns([Spec(i, i.defaults()) for i in CATALOGUE.values()])
     assert len(set(columns)) == len(columns)
     assert " ".join(all_columns(parse_indicators(DEFAULT_INDICATORS))) == (
@@ -59,6 +54,13 @@ def test_no_two_indicators_share_a_column_defaults_are_known_and_a_kernels_colum
         " bbands_20_2_middle bbands_20_2_lower vwap atr_14 realized_volatility_20 volume_sma_20"
     )
     assert [getattr(bar_columns, name.upper()) for name in bar_columns.NAMES] == list(range(bar_columns.WIDTH))
+    parameters = ("sma", 20.0), ("macd", 12.0, 26.0, 9.0), ("bbands", 20.0, 2.0), ("bbands", 20.0, 2.5), ("vwap",)
+    specs = [Spec(CATALOGUE[str(name)], tuple(map(float, values))) for name, *values in parameters]
+    assert " ".join(all_columns(specs)) == (
+        "sma_20 macd_12_26_9 macd_12_26_9_signal macd_12_26_9_hist bbands_20_2_upper bbands_20_2_middle"
+        " bbands_20_2_lower bbands_20_2p5_upper bbands_20_2p5_middle bbands_20_2p5_lower vwap"
+    )
+    assert [spec.text for spec in specs] == ["sma(20)", "macd(12,26,9)", "bbands(20,2)", "bbands(20,2.5)", "vwap"]
 
 
 WRITTEN = """20 20, 2.5 2p5, 0.015 0p015, 0.00001 0p00001, -1.5 m1p5, 10000000 10000000,
@@ -69,16 +71,6 @@ WRITTEN = """20 20, 2.5 2p5, 0.015 0p015, 0.00001 0p00001, -1.5 m1p5, 10000000 1
 def test_numbers_are_written_without_exponent_and_lose_nothing(text: str, inside_a_name: str) -> None:
     assert number(float(text)) == text
     assert identifier(float(text)) == inside_a_name
-
-
-def test_column_names_are_those_of_the_contract() -> None:
-    parameters = ("sma", 20.0), ("macd", 12.0, 26.0, 9.0), ("bbands", 20.0, 2.0), ("bbands", 20.0, 2.5), ("vwap",)
-    specs = [Spec(CATALOGUE[str(name)], tuple(map(float, values))) for name, *values in parameters]
-    assert " ".join(all_columns(specs)) == (
-        "sma_20 macd_12_26_9 macd_12_26_9_signal macd_12_26_9_hist bbands_20_2_upper bbands_20_2_middle"
-        " bbands_20_2_lower bbands_20_2p5_upper bbands_20_2p5_middle bbands_20_2p5_lower vwap"
-    )
-    assert [spec.text for spec in specs] == ["sma(20)", "macd(12,26,9)", "bbands(20,2)", "bbands(20,2.5)", "vwap"]
 
 
 @pytest.mark.parametrize(("name", "parameters", "message"), [
@@ -96,23 +88,18 @@ def test_column_names_are_those_of_the_contract() -> None:
     ("ppo", (26.0, 12.0), "ppo: fast must be below slow, found 26 and 12"),
     ("ppo", (5.0, 5.0), "ppo: fast must be below slow, found 5 and 5"),
 ])  # fmt: skip
-def test_a_spec_outside_the_declared_range_cannot_be_made(
-    name: str, parameters: tuple[float, ...], message: str
-) -> None:
+def test_a_spec_outside_the_declared_range_is_refused(name: str, parameters: tuple[float, ...], message: str) -> None:
     assert refusal(Spec, CATALOGUE[name], parameters) == message
     assert Parameter("factor", 1.0, "float", 0.0, 2.0).fault(float("nan")) is not None
 
 
-def test_a_declaration_cannot_be_changed_and_its_fresh_state_is_all_zeros_one_row_a_series() -> None:
+def test_a_declaration_cannot_be_changed_its_fresh_state_is_zeros_and_the_table_is_plain_data() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         CATALOGUE["sma"].name = "other"  # type: ignore[misc]
     spec = Spec(CATALOGUE["sma"], (20.0,))
     state = spec.fresh_state(3)
     assert (state.shape, state.dtype == np.float64) == ((3, spec.state_width), True)
     assert not state.any()
-
-
-def test_the_table_is_plain_data_with_warm_up_and_describe_takes_parameters_of_one_indicator_alone() -> None:
     rows = {row["name"]: row for row in catalogue_table()}
     assert (json.loads(json.dumps(rows)), list(rows)) == (rows, list(CATALOGUE))
     macd = {"notation": "macd(12,26,9)", "columns": ["macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist"]}
@@ -127,10 +114,60 @@ def test_the_table_is_plain_data_with_warm_up_and_describe_takes_parameters_of_o
     assert all(refusal(describe, refused) for refused in ("", "sma,rsi", "nonsense"))
 
 
-def test_a_stem_names_what_the_notation_names_and_what_is_none_or_out_of_range_is_refused() -> None:
+def test_stems_and_texts_give_their_spec_again_and_what_is_none_shows_its_own_line() -> None:
     stems = ["rsi_21", "bbands_20_2p5", "volume_sma_20", "plus_di_14", "macd", "obv"]
     notations = "rsi(21),bbands(20,2.5),volume_sma(20),plus_di(14),macd(12,26,9),obv"
     assert tuple(spec_of(text, CATALOGUE) for text in stems) == parse_indicators(notations)
     for text in ("", "nothing", "rsi_x", "rsi_14_2", "sma_", "rsi(14)", "macd_12_26"):
         assert "is no indicator" in refusal(spec_of, text, CATALOGUE)
     assert all(refusal(spec_of, text, CATALOGUE) for text in ("rsi_1", "sma_0", "sma_m5", "sma_2p5", "sma_99999999"))
+    assert [s.text for s in parse_indicators(["sma(5)", "rsi,vwap"])] == ["sma(5)", "rsi(14)", "vwap"]
+    specs = parse_indicators("sma(7), bbands(20,0.00001), macd, vwap")
+    assert parse_indicators([spec.text for spec in specs]) == specs
+    headline, *shown = refusal(parse_indicators, "sma(20),\nrsi, emma(3),\nvwap").split("\n")
+    assert "'emma'; did you mean 'ema'" in headline
+    assert shown == ["  rsi, emma(3),", "       ^"]
+
+
+@pytest.mark.parametrize(("text", "meaning"), [
+    ("sma(20),rsi(14),macd(12,26,9)", ["sma(20)", "rsi(14)", "macd(12,26,9)"]), ("rsi", ["rsi(14)"]),
+    ("rsi()", ["rsi(14)"]), ("  SMA ( 5 ) ,\n\tVwap , ", ["sma(5)", "vwap"]), ("ema(period=12)", ["ema(12)"]),
+    ("macd(slow=30, fast=10)", ["macd(10,30,9)"]), ("macd(5, signal=4)", ["macd(5,26,4)"]),
+    ("bbands(20, 2.5)", ["bbands(20,2.5)"]), ("bbands(deviations=.5)", ["bbands(20,0.5)"]),
+    ("sma(1e2), sma(2.0)", ["sma(100)", "sma(2)"]), ("", []), (" \n ", []),
+])  # fmt: skip
+def test_indicators_are_read_in_the_order_written(text: str, meaning: list[str]) -> None:
+    assert [spec.text for spec in parse_indicators(text)] == meaning
+
+
+@pytest.mark.parametrize(("text", "message", "caret"), [
+    ("sma(20),smaa(14)", "unknown indicator 'smaa'; did you mean 'sma'?", 8),
+    ("qqq", "unknown indicator 'qqq'; `marketpulse indicators` lists them all", 0),
+    ("sma_20", "unknown indicator 'sma_20': write sma(20)", 0),
+    ("ichimoku_9_26_52_span_a", "unknown indicator 'ichimoku_9_26_52_span_a': write ichimoku(9,26,52)", 0),
+    ("t3_5_0p7", "unknown indicator 't3_5_0p7': write t3(5,0.7)", 0),
+    ("bbands_20_2p5_upper", "unknown indicator 'bbands_20_2p5_upper': write bbands(20,2.5)", 0),
+    ("realized_volatility_5", "unknown indicator 'realized_volatility_5': write realized_volatility(5)", 0),
+    ("rsi(14), rsi", "rsi(14) stands twice: remove one", 9),
+    ("sma(0)", "sma: period must be from 1 to 10000, found 0", 4),
+    ("sma(-3)", "sma: period must be from 1 to 10000, found -3", 4),
+    ("bbands(20, 101)", "bbands: deviations must be from 0 to 100, found 101", 11),
+    ("sma(2.5)", "sma: period must be a whole number, found 2.5", 4),
+    ("sma(1e400)", "sma: period must be a whole number, found inf", 4),
+    ("macd(26,12,9)", "macd: fast must be below slow, found 26 and 12", 0),
+    ("sma(3,4)", "sma takes (period=20): one value too many", 6),
+    ("vwap(3)", "vwap takes no parameters: one value too many", 5),
+    ("ema(perod=3)", "ema takes (period=20): no parameter 'perod'", 4),
+    ("macd(3, fast=4)", "macd: fast is given twice", 8),
+    ("macd(slow=30, 4)", "a value by place cannot follow one by name: name it too", 14),
+    ("ema(period 3)", 'expected "=" after period', 11), ("ema(period=)", "expected a number", 11),
+    ("sma(1x)", "this is not a number", 4), ("sma(1.2.3)", "this is not a number", 4),
+    ("sma(20", 'expected "," or ")"', 6), ("sma(20 30)", 'expected "," or ")"', 7),
+    ("sma 20", 'expected "," between two indicators', 4), ("sma(20))", 'expected "," between two indicators', 7),
+    ("sma,,rsi", "expected an indicator's name, such as sma", 4),
+    ("20", "expected an indicator's name, such as sma", 0), ("sma; rsi", 'expected "," between two indicators', 3),
+    ("sma(", "expected a number", 4),
+])  # fmt: skip
+def test_a_fault_is_named_and_pointed_at(text: str, message: str, caret: int) -> None:
+    expected = [f"indicators: {message}", f"  {text}", " " * (2 + caret) + "^"]
+    assert refusal(parse_indicators, text).split("\n") == expected

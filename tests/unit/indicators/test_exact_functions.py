@@ -26,10 +26,21 @@ def test_the_arctangent_is_the_systems_to_four_roundings(tangent: float) -> None
     assert arctangent(tangent) == pytest.approx(math.atan(tangent), rel=4 * 2**-53, abs=2**-1000)
 
 
-def test_the_arctangent_of_known_angles_and_of_no_number() -> None:
+def test_the_arctangent_knows_its_angles_a_centre_may_be_nearly_the_mean_and_nothing_is_negligible_to_nothing() -> None:
     for tangent, degrees in {0.0: 0, 1.0: 45, -1.0: -45, math.sqrt(3): 60, math.inf: 90}.items():
         assert math.degrees(arctangent(tangent)) == pytest.approx(degrees, rel=1e-15)
     assert math.isnan(arctangent(math.nan))
+    window = 1e13 + np.random.default_rng(1).integers(0, 9, (1, 20)).astype(np.float64)
+    values = [Fraction(v) for v in window[0].tolist()]
+    centre = sum(values, Fraction(0)) / 20
+    second, third, fourth = (float(sum((v - centre) ** k for v in values) / 20) for k in (2, 3, 4))
+    for off in (-1.0, 0.0, 1.0):
+        assert moments.population_variance(window, 0, 0, 20, float(centre) + off) == pytest.approx(second, rel=1e-12)
+        found = moments.central_moments(window, 0, 0, 20, float(centre) + off)
+        assert found[1] / found[0] ** 1.5 == pytest.approx(third / second**1.5, rel=1e-9)
+        assert found[2] / found[0] ** 2 == pytest.approx(fourth / second**2, rel=1e-12)
+    assert negligible(0.0, 0.0)
+    assert not negligible(5e-324, 0.0)
 
 
 @given(x=floats(0, 700))
@@ -60,9 +71,7 @@ def test_any_log_return_is_right_to_the_last_bits_and_back_it_has_the_other_sign
 
 
 @given(previous=DECODED, factor=floats(0.65, 1.55), move=floats(-1e-6, 1e-6))
-def test_log_returns_of_small_moves_and_around_the_square_root_of_two_are_right_too(
-    previous: float, factor: float, move: float
-) -> None:
+def test_log_returns_of_small_moves_and_around_root_two_are_right(previous: float, factor: float, move: float) -> None:
     assert_log_return_is_right(previous, previous * factor)
     assert_log_return_is_right(previous, previous + previous * move)
 
@@ -109,26 +118,9 @@ def test_moments_by_hand_and_of_a_flat_window_zero() -> None:
     assert moments.correlation(window, 0, (0, 0), 5, (1 / 3, 1 / 3)) == 0.0
 
 
-def test_a_centre_that_is_only_nearly_the_mean_does_no_harm() -> None:
-    window = 1e13 + np.random.default_rng(1).integers(0, 9, (1, 20)).astype(np.float64)
-    values = [Fraction(v) for v in window[0].tolist()]
-    centre = sum(values, Fraction(0)) / 20
-    second, third, fourth = (float(sum((v - centre) ** k for v in values) / 20) for k in (2, 3, 4))
-    for off in (-1.0, 0.0, 1.0):
-        assert moments.population_variance(window, 0, 0, 20, float(centre) + off) == pytest.approx(second, rel=1e-12)
-        found = moments.central_moments(window, 0, 0, 20, float(centre) + off)
-        assert found[1] / found[0] ** 1.5 == pytest.approx(third / second**1.5, rel=1e-9)
-        assert found[2] / found[0] ** 2 == pytest.approx(fourth / second**2, rel=1e-12)
-
-
 @pytest.mark.parametrize("price", [1e-8, 1.0, 100.0, 1e13])
 def test_values_are_tied_where_talibs_money_flow_sees_no_direction(price: float) -> None:
     for factor in (1.0, 1 + 1e-15, 1 + 1.8e-14, 1 + 2.2e-14, 1 + 1e-12, 2.0):
         typical = np.array([2 * price, price, price * factor])
         index = talib.MFI(typical, typical, typical, np.ones(3), 2)
         assert tied(price, price * factor) == (index[2] == 0)
-
-
-def test_only_nothing_is_negligible_beside_nothing() -> None:
-    assert negligible(0.0, 0.0)
-    assert not negligible(5e-324, 0.0)

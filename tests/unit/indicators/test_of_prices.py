@@ -33,7 +33,7 @@ def exact_line(window: Floats, at: Fraction) -> float:
     return float(exact_mean(window) + slope * at if at else slope)
 
 
-def test_sma_is_exact_after_huge_prices_and_a_million_bars_and_null_while_the_sum_exceeds_a_double() -> None:
+def test_sma_is_exact_after_huge_prices_and_ht_trendline_from_bar_63_on_and_neither_beyond_a_double() -> None:
     rng = np.random.default_rng(4)
     after_huge = np.concatenate([1e13 * rng.random(33), 1e-8 * (1 + rng.random(60))])
     million = np.exp(np.cumsum(np.random.default_rng(5).normal(0, 0.01, 1_000_000)))
@@ -46,14 +46,23 @@ def test_sma_is_exact_after_huge_prices_and_a_million_bars_and_null_while_the_su
     found = compute("sma(2)", closes([1e308, 1e308, 3.0, 5.0, 7.0, 9.0]))
     assert np.isnan(found[1])
     np.testing.assert_array_equal(found[-2:], [6.0, 8.0])
+    for daily in every_daily().values():
+        assert [np.isfinite(compute("ht_trendline", daily[:n])).sum() for n in (63, 64)] == [0, 1]
+    prices = 1e300 * (1 + np.random.default_rng(1).random(300))
+    assert not np.isinf(compute("ht_trendline", closes(prices))).any()
+    (spec,) = parse_indicators("ht_trendline")
+    wild = closes(100 * np.exp(np.cumsum(np.random.default_rng(6).normal(0, 0.02, 200))))
+    state, out, one = spec.fresh_state(1), np.empty((1, 1)), np.zeros(1, np.int64)
+    for i in range(len(wild)):
+        explained = spec.explain(state[0], wild[i], 0)
+        spec.update(state, one, wild[i : i + 1], np.zeros(1, np.int32), out)
+        assert np.array(explained.values).tobytes() == out[0].tobytes()
+        assert i < 63 or repr(float(out[0, 0])) in explained.lines[-1]
 
 
-def test_kama_takes_the_fast_pace_where_nothing_moved_any_more() -> None:
+def test_kama_is_fast_where_nothing_moves_and_t3_of_factor_0_the_third_average_of_1_three_dema() -> None:
     found = compute("kama(2)", closes([4, 1, 4, 4, 4]))
     assert found[4] == pytest.approx(found[3] + (4 - found[3]) * 4 / 9, rel=1e-15)
-
-
-def test_t3_with_factor_zero_is_the_third_average_and_with_one_three_dema_in_a_row() -> None:
     for bars in every_daily().values():
         third, dema = bars[:, CLOSE].copy(), bars[:, CLOSE].copy()
         for _ in range(3):
@@ -62,26 +71,18 @@ def test_t3_with_factor_zero_is_the_third_average_and_with_one_three_dema_in_a_r
         np.testing.assert_allclose(compute("t3(4,1)", bars)[300:], dema[300:], rtol=1e-9)
 
 
-def test_macd_differs_from_two_ema_columns_at_first_and_no_longer_later() -> None:
+def test_macd_meets_two_ema_columns_later_tsi_waits_for_a_move_and_the_deviation_is_exact_to_the_last_bit() -> None:
     for bars in every_daily().values():
         line, difference = compute("macd", bars)[:, 0], compute("ema(12)", bars) - compute("ema(26)", bars)
         assert abs(line[33] - difference[33]) > 1e-6 * abs(bars[33, CLOSE])
         np.testing.assert_allclose(line[400:], difference[400:], atol=1e-9 * bars[:, CLOSE].max())
-
-
-def test_ht_trendline_begins_on_bar_63_has_no_value_beyond_a_double_and_is_explained_with_the_kernels_bits() -> None:
-    for bars in every_daily().values():
-        assert [np.isfinite(compute("ht_trendline", bars[:n])).sum() for n in (63, 64)] == [0, 1]
-    prices = 1e300 * (1 + np.random.default_rng(1).random(300))
-    assert not np.isinf(compute("ht_trendline", closes(prices))).any()
-    (spec,) = parse_indicators("ht_trendline")
-    bars = closes(100 * np.exp(np.cumsum(np.random.default_rng(6).normal(0, 0.02, 200))))
-    state, out, one = spec.fresh_state(1), np.empty((1, 1)), np.zeros(1, np.int64)
-    for i in range(len(bars)):
-        explained = spec.explain(state[0], bars[i], 0)
-        spec.update(state, one, bars[i : i + 1], np.zeros(1, np.int32), out)
-        assert np.array(explained.values).tobytes() == out[0].tobytes()
-        assert i < 63 or repr(float(out[0, 0])) in explained.lines[-1]
+    for price in (0.1, 1e13 / 3, 1e-8):
+        np.testing.assert_array_equal(compute("tsi", closes([*[price] * 59, 2 * price])), [*[NAN] * 59, 100.0])
+    price = 1e13
+    last_bit = np.spacing(price)
+    high, low = add(price, 0.0, price + last_bit)
+    window = np.array([[price, price + last_bit]])
+    assert population_deviation(window, 0, 0, 2, mean(high, low, 2)) == last_bit / 2
 
 
 LARGE_OR_TINY = [(1e13, 1.0), (1e-8, 1e-12), (1.0, 1e-9), (1e-13, 1e-15)]
@@ -100,14 +101,6 @@ def test_values_are_right_where_prices_are_large_against_their_moves_or_tiny(lev
         found = compute(f"{name}(20)", closes(prices))[19:]
         exact = np.array([exact_line(window, Fraction(at, 2)) for window in windows])
         assert found == pytest.approx(exact, rel=1e-15, abs=1e-12 * tick)
-
-
-def test_the_deviation_is_exact_where_prices_differ_by_their_last_bit_only() -> None:
-    price = 1e13
-    last_bit = np.spacing(price)
-    high, low = add(price, 0.0, price + last_bit)
-    window = np.array([[price, price + last_bit]])
-    assert population_deviation(window, 0, 0, 2, mean(high, low, 2)) == last_bit / 2
 
 
 def test_on_real_daily_files_indicators_are_what_their_definitions_make_of_others() -> None:
@@ -134,12 +127,7 @@ def test_it_is_null_exactly_while_the_window_is_flat(text: str, after: list[floa
         np.testing.assert_allclose(compute(text, closes(prices)), expected, rtol=within)
 
 
-def test_tsi_is_null_until_the_price_moves() -> None:
-    for price in (0.1, 1e13 / 3, 1e-8):
-        np.testing.assert_array_equal(compute("tsi", closes([*[price] * 59, 2 * price])), [*[NAN] * 59, 100.0])
-
-
-def test_a_volatility_is_exactly_zero_as_soon_as_its_window_is_flat_and_not_before() -> None:
+def test_a_volatility_is_zero_once_its_window_is_flat_forgets_huge_prices_and_does_not_drift() -> None:
     prices = moving(6, 37, still=60)
     spread = np.concatenate([np.random.default_rng(3).random(30), np.zeros(30)])
     flat_from_30 = closes(np.full(60, 7.0), high=7.0 + spread)
@@ -151,9 +139,6 @@ def test_a_volatility_is_exactly_zero_as_soon_as_its_window_is_flat_and_not_befo
         found = compute(text, bars)
         np.testing.assert_array_equal(found[last + 20 :], 0.0)
         assert (found[first : last + 20] > 0).all()
-
-
-def test_realized_volatility_forgets_huge_prices_and_does_not_drift_over_a_million_bars() -> None:
     prices = np.concatenate([np.full(30, 1e13), 1e-8 * (1 + 1e-9 * np.arange(60))])
     found = compute("realized_volatility(20)", closes(prices))
     calm = np.sqrt(np.sum(np.log1p(np.diff(prices[-21:]) / prices[-21:-1]) ** 2))
@@ -195,7 +180,7 @@ def exact_sum(values: Floats) -> Fraction:
     return total
 
 
-def test_sums_over_everything_do_not_drift_over_a_million_bars() -> None:
+def test_sums_over_everything_do_not_drift_and_vwap_equals_pandas_by_session_and_is_null_without_volume() -> None:
     rng = np.random.default_rng(1)
     high, low = 1 + rng.random(1_000_000), 1 - rng.random(1_000_000)
     volume = 1e9 * rng.random(1_000_000)
@@ -207,18 +192,6 @@ def test_sums_over_everything_do_not_drift_over_a_million_bars() -> None:
     close, volume = np.exp(np.cumsum(rng.normal(0, 0.01, 1_000_000))), 1e9 * rng.random(1_000_000)
     terms = volume[1:] * ((close[1:] - close[:-1]) / close[:-1])
     assert compute("vpt", closes(close, volume=volume))[-1] == pytest.approx(math.fsum(terms), rel=1e-14)
-
-
-@pytest.mark.parametrize("price", [1e13, 1e-8])
-def test_vwap_is_within_two_roundings_of_exact_after_a_million_bars(price: float) -> None:
-    prices, volume = (np.random.default_rng(seed).random(1_000_000) for seed in (8, 9))
-    bars = closes(price * (1 + prices), volume=volume)
-    bars[:, NOTIONAL] *= bars[:, VOLUME]
-    exact = exact_sum(bars[:, NOTIONAL]) / exact_sum(bars[:, VOLUME])
-    assert abs(Fraction(float(compute("vwap", bars)[-1])) - exact) < exact * Fraction(4, 10**16)
-
-
-def test_vwap_equals_pandas_sums_by_session_and_of_daily_bars_is_each_bars_own_and_null_without_volume() -> None:
     bars, days = minutes()
     frame = pd.DataFrame({"notional": bars[:, NOTIONAL], "volume": bars[:, VOLUME], "day": days})
     sums = frame.groupby("day").cumsum()
@@ -230,7 +203,23 @@ def test_vwap_equals_pandas_sums_by_session_and_of_daily_bars_is_each_bars_own_a
         np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
-def test_adosc_forgets_a_level_that_would_drown_it_and_obv_comes_back_to_the_digit_after_huge_volumes() -> None:
+@pytest.mark.parametrize("price", [1e13, 1e-8])
+def test_vwap_is_within_two_roundings_of_exact_after_a_million_bars(price: float) -> None:
+    prices, volume = (np.random.default_rng(seed).random(1_000_000) for seed in (8, 9))
+    bars = closes(price * (1 + prices), volume=volume)
+    bars[:, NOTIONAL] *= bars[:, VOLUME]
+    exact = exact_sum(bars[:, NOTIONAL]) / exact_sum(bars[:, VOLUME])
+    assert abs(Fraction(float(compute("vwap", bars)[-1])) - exact) < exact * Fraction(4, 10**16)
+
+
+def test_adosc_and_obv_forget_huge_levels_cmf_is_null_without_volume_and_mfi_zero_as_talib_returns() -> None:
+    volume = np.where((np.arange(12) < 3) | (np.arange(12) >= 8), 1e9 / 7, 0.0)
+    found = compute("cmf(3)", closes(np.full(12, 8.0), high=9, low=5, volume=volume))
+    np.testing.assert_allclose(found, [NAN] * 2 + [0.5] * 3 + [NAN] * 3 + [0.5] * 4, rtol=1e-14)
+    rising = {f"{price}": closes(price * np.arange(1.0, 41.0), volume=0) for price in (0.1, 1e13 / 3, 1e-8)}
+    check("mfi", ORACLES["mfi"][0], "14", EXACT, rising)
+    found = compute("mfi(14)", closes(moving(8, 60), volume=np.where(np.arange(60) < 30, 1e9 / 7, 0.0)))
+    np.testing.assert_array_equal(found[29 + 14 :], 0.0)
     volume = np.ones(2_000)
     calm = compute("adosc", closes(np.full(2_000, 8.0), high=9, low=5, volume=volume))[-1]
     volume[:100] = 1e18
@@ -242,17 +231,7 @@ def test_adosc_forgets_a_level_that_would_drown_it_and_obv_comes_back_to_the_dig
     assert (found[3], found[-1]) == (pytest.approx(0.2, rel=1e-15), pytest.approx(0.2, rel=1e-12))
 
 
-def test_cmf_is_null_exactly_while_no_volume_is_in_the_window_and_mfi_zero_as_talib_returns() -> None:
-    volume = np.where((np.arange(12) < 3) | (np.arange(12) >= 8), 1e9 / 7, 0.0)
-    found = compute("cmf(3)", closes(np.full(12, 8.0), high=9, low=5, volume=volume))
-    np.testing.assert_allclose(found, [NAN] * 2 + [0.5] * 3 + [NAN] * 3 + [0.5] * 4, rtol=1e-14)
-    rising = {f"{price}": closes(price * np.arange(1.0, 41.0), volume=0) for price in (0.1, 1e13 / 3, 1e-8)}
-    check("mfi", ORACLES["mfi"][0], "14", EXACT, rising)
-    found = compute("mfi(14)", closes(moving(8, 60), volume=np.where(np.arange(60) < 30, 1e9 / 7, 0.0)))
-    np.testing.assert_array_equal(found[29 + 14 :], 0.0)
-
-
-def test_vwma_equals_its_formula_where_every_bar_has_traded() -> None:
+def test_vwma_equals_its_formula_where_all_traded_and_microprice_is_within_four_roundings() -> None:
     traded = {file: bars.copy() for file, bars in every_daily().items()}
     for bars in traded.values():
         bars[:, VOLUME] += 1.0
@@ -261,9 +240,6 @@ def test_vwma_equals_its_formula_where_every_bar_has_traded() -> None:
         return (b.close * b.volume).rolling(n).sum() / b.volume.rolling(n).sum()
 
     check("vwma", formula, "1 2 20 200", Tolerance(), traded)
-
-
-def test_microprice_is_within_four_roundings_of_exact() -> None:
     rng = np.random.default_rng(4)
     bid = 1e13 * (1 + rng.random(500))
     ask = bid + rng.random(500)

@@ -53,7 +53,7 @@ def run(file: Path, text: str, rows: Floats, cuts: tuple[int, ...] = ()) -> Floa
     return out
 
 
-def test_it_sees_the_last_bars_in_order_of_time_and_what_is_not_finite_is_no_value(file: Path) -> None:
+def test_it_sees_the_last_bars_in_order_with_parameters_and_columns_and_what_is_not_finite_is_none(file: Path) -> None:
     """The fast stochastic of TA-Lib is the same thing in per cent."""
     rows = bars(200)
     k, _ = talib.STOCHF(rows[:, HIGH].copy(), rows[:, LOW].copy(), rows[:, CLOSE].copy(), 14, 1)
@@ -61,14 +61,6 @@ def test_it_sees_the_last_bars_in_order_of_time_and_what_is_not_finite_is_no_val
     assert np.isnan(found[:13]).all()
     np.testing.assert_allclose(found[13:] * 100, k[13:], rtol=1e-9)
     assert np.isnan(run(file, "range_position", closes(np.ones(10)))).all()
-
-
-@pytest.mark.parametrize("cuts", [(1,), (4, 5, 6), (100, 101)])
-def test_the_bits_are_the_same_however_the_stream_is_cut(file: Path, cuts: tuple[int, ...]) -> None:
-    assert run(file, "range_position", bars(120), cuts).tobytes() == run(file, "range_position", bars(120)).tobytes()
-
-
-def test_parameters_and_several_columns(file: Path) -> None:
     file.write_text(BANDS)
     (spec,) = parse_indicators("middle_band(share=0.25,shift=2)", own_indicators([file]))
     assert spec.columns == ("middle_band_0p25_2_upper", "middle_band_0p25_2_lower")
@@ -77,6 +69,11 @@ def test_parameters_and_several_columns(file: Path) -> None:
     mean = np.convolve(rows[:, CLOSE], np.ones(3) / 3, "valid")
     found = run(file, "middle_band(0.25,2)", rows)[2:]
     np.testing.assert_allclose(found, np.stack([mean * 1.25 + 2, mean * 0.75], axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (4, 5, 6), (100, 101)])
+def test_the_bits_are_the_same_however_the_stream_is_cut(file: Path, cuts: tuple[int, ...]) -> None:
+    assert run(file, "range_position", bars(120), cuts).tobytes() == run(file, "range_position", bars(120)).tobytes()
 
 
 def test_it_is_explained_to_the_bit(file: Path) -> None:

@@ -74,12 +74,24 @@ def test_extremes_are_those_of_the_window_and_stay_inside_their_slots(
     row.assert_nothing_else_was_written()
 
 
-def test_extremes_say_what_they_are_of() -> None:
+def test_extremes_and_running_totals_say_what_they_are_of_and_lose_no_digit() -> None:
     state = np.zeros((1, EXTREME_HEAD + 2))
     assert highest_step(state, 0, 2, 3.0, "highs")[1] is None
     assert highest_step(state, 0, 2, 1.0, "highs") == (["highest of the last 2 highs, with 1.0 = 3.0"], 3.0)
     state = np.zeros((1, EXTREME_HEAD + 1))
     assert lowest_step(state, 0, 1, 4.0, "lows") == (["lowest of the last 1 lows, with 4.0 = 4.0"], 4.0)
+    rng = np.random.default_rng(1)
+    terms = rng.normal(size=5_000) * 10.0 ** rng.integers(-8, 13, 5_000)
+    row = Slots(1, TOTAL_WIDTH)
+    for i, term in enumerate(terms):
+        total = total_push(row.state, 1, 1, term)
+        if i % 500 == 499:
+            assert total == pytest.approx(math.fsum(terms[: i + 1]), rel=1e-15)
+    row.assert_nothing_else_was_written()
+
+    state = np.zeros((1, TOTAL_WIDTH))
+    total_push(state, 0, 0, 2.0)
+    assert total_step(state, 0, -0.5, "obv") == ("obv = before + term = 2.0 + -0.5 = 1.5", 1.5)
 
 
 @given(values=PRICES, period=PERIODS, at=PLACES)
@@ -106,21 +118,6 @@ def test_a_positive_rolling_sum_cancels_nothing_inside_its_slots(values: list[fl
     row.assert_nothing_else_was_written()
 
 
-def test_a_running_total_keeps_what_a_double_would_lose_and_says_what_it_adds() -> None:
-    rng = np.random.default_rng(1)
-    terms = rng.normal(size=5_000) * 10.0 ** rng.integers(-8, 13, 5_000)
-    row = Slots(1, TOTAL_WIDTH)
-    for i, term in enumerate(terms):
-        total = total_push(row.state, 1, 1, term)
-        if i % 500 == 499:
-            assert total == pytest.approx(math.fsum(terms[: i + 1]), rel=1e-15)
-    row.assert_nothing_else_was_written()
-
-    state = np.zeros((1, TOTAL_WIDTH))
-    total_push(state, 0, 0, 2.0)
-    assert total_step(state, 0, -0.5, "obv") == ("obv = before + term = 2.0 + -0.5 = 1.5", 1.5)
-
-
 def averages(push: Callable[..., tuple[bool, float]], *arguments: float, values: list[float]) -> list[float | None]:
     row = Slots(1, AVERAGE_WIDTH)
     found = [push(row.state, 1, 1, *arguments, value) for value in values]
@@ -128,14 +125,27 @@ def averages(push: Callable[..., tuple[bool, float]], *arguments: float, values:
     return [value if known else None for known, value in found]
 
 
-def test_averages_that_never_forget_move_by_their_weight_and_of_length_one_are_the_value() -> None:
+def test_averages_that_never_forget_and_prices_move_by_weight_and_a_cycle_stays_between_6_and_50_bars() -> None:
     assert averages(ema_push, 2, 0.5, values=[1.0, 3.0, 6.0, 6.0]) == [None, 2.0, 4.0, 5.0]
     assert averages(wilder_push, 4, values=[1.0, 1.0, 3.0, 3.0, 6.0, 3.0]) == [None, None, None, 2.0, 3.0, 3.0]
     assert averages(ema_push, 1, 1.0, values=[5.0, 9.0]) == [5.0, 9.0] == averages(wilder_push, 1, values=[5.0, 9.0])
     assert averages(ema_push, 10, 0.2, values=[float(value) for value in range(30)])[:9] == [None] * 9
+    bars, out = np.zeros((1, WIDTH)), np.empty((1, 1))
+    bars[0, [OPEN, HIGH, LOW, CLOSE]] = [1, 8, 2, 4]
+    none = np.zeros((1, 0))
+    weighted_price((1.0, 1.0, 2.0, 4.0), none, np.zeros(1, np.int64), bars, np.zeros(1, np.int32), none[0], out)
+    assert out[0, 0] == 22 / 8
+    explained = explain_price((1.0, 0.0, 2.0, 0.0), "price", none, bars[0], 0, ())
+    assert explained.lines == (f"price = (high 8.0 + close * 2 4.0) / 3 = {16 / 3!r}",)
+    state = np.full((1, CYCLE_WIDTH + 2), -7.0)
+    state[0, 1:-1] = 0.0
+    for value in np.random.default_rng(2).random(2_000).tolist():
+        cycle_push(state[:, 1:-1], 0, value)
+    assert state[0, 0] == state[0, -1] == -7.0
+    assert 6.0 <= state[0, 1 + SMOOTH_PERIOD] <= 50.0
 
 
-def test_rises_and_falls_are_averaged_apart_and_say_the_change_first() -> None:
+def test_rises_and_falls_are_averaged_apart_and_the_true_range_counts_from_the_close_before_in_words() -> None:
     state = np.zeros((1, RISES_WIDTH))
     found = [rises_push(state, 0, 0, 2, value) for value in (10.0, 12.0, 11.0, 14.0)]
     assert [known for known, _, _ in found] == [False, False, True, True]
@@ -146,9 +156,6 @@ def test_rises_and_falls_are_averaged_apart_and_say_the_change_first() -> None:
     lines, found_averages = rises_step(state, 0, 1, 8.0, "close")
     assert lines[0] == "change = close - close before = 8.0 - 10.0 = -2.0"
     assert found_averages == (0.0, 2.0)
-
-
-def test_the_true_range_counts_the_way_from_the_close_before_and_says_what_it_compares() -> None:
     state, words = np.zeros((1, TRUE_RANGE_WIDTH)), np.zeros((1, TRUE_RANGE_WIDTH))
     assert not true_range_push(state, 0, 0, 11.0, 9.0, 10.0)[0]
     assert true_range_push(state, 0, 0, 16.0, 14.0, 15.0) == (True, 6.0)
@@ -193,16 +200,6 @@ def test_the_fast_stochastic_averages_its_raw_values_and_volume_flows_to_where_t
     assert money_flow_step(5.0, 5.0, 5.0, 6.0)[0] == "high = low = 5.0: money flow volume = 0"
 
 
-def test_a_weighted_price_takes_each_price_as_often_as_it_weighs() -> None:
-    bars, out = np.zeros((1, WIDTH)), np.empty((1, 1))
-    bars[0, [OPEN, HIGH, LOW, CLOSE]] = [1, 8, 2, 4]
-    none = np.zeros((1, 0))
-    weighted_price((1.0, 1.0, 2.0, 4.0), none, np.zeros(1, np.int64), bars, np.zeros(1, np.int32), none[0], out)
-    assert out[0, 0] == 22 / 8
-    explained = explain_price((1.0, 0.0, 2.0, 0.0), "price", none, bars[0], 0, ())
-    assert explained.lines == (f"price = (high 8.0 + close * 2 4.0) / 3 = {16 / 3!r}",)
-
-
 @pytest.mark.parametrize("bars", [10, 15, 20, 30])
 def test_the_dominant_cycle_of_a_sine_is_as_long_as_the_sine(bars: int) -> None:
     state = np.zeros((1, CYCLE_WIDTH))
@@ -210,12 +207,3 @@ def test_the_dominant_cycle_of_a_sine_is_as_long_as_the_sine(bars: int) -> None:
     found = [float(state[0, SMOOTH_PERIOD]) for price in prices if cycle_push(state, 0, price)]
     assert len(found) == 400 - FIRST_BAR
     np.testing.assert_allclose(found[200:], bars, atol=0.5)
-
-
-def test_a_cycle_stays_inside_its_slots_and_between_6_and_50_bars() -> None:
-    state = np.full((1, CYCLE_WIDTH + 2), -7.0)
-    state[0, 1:-1] = 0.0
-    for value in np.random.default_rng(2).random(2_000).tolist():
-        cycle_push(state[:, 1:-1], 0, value)
-    assert state[0, 0] == state[0, -1] == -7.0
-    assert 6.0 <= state[0, 1 + SMOOTH_PERIOD] <= 50.0

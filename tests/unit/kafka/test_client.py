@@ -62,7 +62,7 @@ def test_names_in_peoples_notes_are_understood(tmp_path: Path, theirs: dict[str,
     assert not (set(theirs) - {*ours, "ssl.keystore.password"}) & set(made)
 
 
-def test_a_property_goes_only_to_clients_that_have_it_and_what_correctness_rests_on_stays(tmp_path: Path) -> None:
+def test_a_property_goes_to_clients_that_have_it_producers_first_but_for_what_is_fixed(tmp_path: Path) -> None:
     nowhere = ["key.serializer", "value.deserializer", "value_serializer", "interceptor.classes", "max.poll.records"]
     assert not set(nowhere) & set(config(tmp_path, "consumer", dict.fromkeys(nowhere, "x")))
     names = ("linger.ms", "fetch.wait.max.ms", "client.rack")
@@ -73,6 +73,17 @@ def test_a_property_goes_only_to_clients_that_have_it_and_what_correctness_rests
     assert {name: consumer[name] for name in names if name in consumer} == {"fetch.wait.max.ms": 50, "client.rack": "a"}
     kept = [producer[name] for name in ("acks", "enable.idempotence", "partitioner")]
     assert [*kept, consumer["enable.auto.commit"]] == ["all", True, "murmur2_random", False]
+
+    def made(**kafka: Any) -> tuple[Any, ...]:
+        config = source_config(settings(tmp_path, **kafka))
+        return tuple(config.get(name) for name in ("compression.type", "linger.ms", "batch.size"))
+
+    for_all = {"compression.type": "gzip", "linger.ms": 7}
+    assert made(client=for_all) == ("gzip", 7, None)
+    assert made(client=for_all, producer={"compression": "zstd", "linger_ms": 0}) == ("zstd", 0, None)
+    assert made(client=for_all, producer={"batch_bytes": 1_000, "linger_ms": 1.5}) == ("gzip", 1.5, 1_000)
+    assert made()[:2] == ("lz4", 2), "a source waits for others two milliseconds where nothing is set"
+    assert (max_block_s({"max.block.ms": 1_500}), max_block_s({})) == (1.5, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -237,23 +248,10 @@ def test_every_name_of_javas_clients_is_understood(role: Role) -> None:
     understand(dict.fromkeys(JAVAS_NAMES.split(), 1), role)
 
 
-def test_what_is_set_for_producers_goes_before_what_is_set_for_all_and_that_before_defaults(tmp_path: Path) -> None:
-    def made(**kafka: Any) -> tuple[Any, ...]:
-        config = source_config(settings(tmp_path, **kafka))
-        return tuple(config.get(name) for name in ("compression.type", "linger.ms", "batch.size"))
-
-    for_all = {"compression.type": "gzip", "linger.ms": 7}
-    assert made(client=for_all) == ("gzip", 7, None)
-    assert made(client=for_all, producer={"compression": "zstd", "linger_ms": 0}) == ("zstd", 0, None)
-    assert made(client=for_all, producer={"batch_bytes": 1_000, "linger_ms": 1.5}) == ("gzip", 1.5, 1_000)
-    assert made()[:2] == ("lz4", 2), "a source waits for others two milliseconds where nothing is set"
-    assert (max_block_s({"max.block.ms": 1_500}), max_block_s({})) == (1.5, 5.0)
-
-
 CONTRACT = ["market", "bars", "indicators", "alerts", "live", "dead-letters", "state", "control"]
 
 
-def test_topics_are_those_of_the_contract_with_12_partitions_and_settings_that_others_need(tmp_path: Path) -> None:
+def test_topics_are_the_contracts_printed_commands_create_them_and_a_difference_is_a_sentence(tmp_path: Path) -> None:
     specs, prefixed = (topic_specs(settings(tmp_path, **more)) for more in ({}, {"topic_prefix": "dev."}))
     names, dev_names = ([spec.name for spec in some] for some in (specs, prefixed))
     assert (names, dev_names) == (CONTRACT, [f"dev.{name}" for name in CONTRACT])
@@ -266,17 +264,14 @@ def test_topics_are_those_of_the_contract_with_12_partitions_and_settings_that_o
     assert configs["dead-letters"]["max.message.bytes"] == str(16 * 2**20)
     assert configs["state"]["cleanup.policy"] == configs["control"]["cleanup.policy"] == "compact"
     assert configs["live"]["retention.ms"] == "3600000"
-
-
-def test_printed_commands_create_each_topic_as_declared_and_a_difference_is_a_sentence(tmp_path: Path) -> None:
     chosen = settings(tmp_path, bootstrap_servers="b-1:9092", topic_prefix="dev.", replication_factor=3)
     lines = [shlex.split(line) for line in print_commands(chosen).splitlines()]
     assert len(lines) == len(CONTRACT)
     for words, spec in zip(lines, topic_specs(chosen), strict=True):
         options = dict(itertools.pairwise(words))
-        configs = [words[i + 1] for i, word in enumerate(words) if word == "--config"]
+        given = [words[i + 1] for i, word in enumerate(words) if word == "--config"]
         assert (words[0], options["--bootstrap-server"]) == ("kafka-topics.sh", "b-1:9092")
         assert (options["--topic"], options["--partitions"]) == (spec.name, str(spec.partitions))
-        assert (options["--replication-factor"], dict(c.split("=", 1) for c in configs)) == ("3", spec.configs)
+        assert (options["--replication-factor"], dict(c.split("=", 1) for c in given)) == ("3", spec.configs)
     assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(Settings(data_dir=tmp_path))
     assert str(Difference("market", "partitions", "12", "3")) == "market: partitions is 3, the contract has 12"

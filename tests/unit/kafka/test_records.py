@@ -10,19 +10,12 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pytest
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, Producer
 
 from market_rows import at, trade
 from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import (
-    FRAME_HEADERS,
-    MarketDecoder,
-    RowRecords,
-    decode_rows,
-    encode_market,
-    row_as_json,
-    to_tables,
-)
+from marketpulse.kafka import codec, native
+from marketpulse.kafka.client import LogProducer
 from marketpulse.kafka.columns import KIND, OFFSET, SYMBOL, TRADE_ID_START, A, Columns, joined
 from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_headers
 from marketpulse.kafka.dead_letter import DEAD_LETTER_BYTES_MAX, encode_dead_letter
@@ -70,8 +63,8 @@ def test_values_keys_and_what_is_missing_come_back_also_of_messages_and_a_part_i
 
 
 ROWS = pa.RecordBatch.from_pylist([trade("A", 1.0 + i, 5.0, 2.0, venue="X", trade_id=f"{i}") for i in range(3)], TRADE)
-JSON = [record.value for record in encode_market(ROWS, wire="json", partitions=1)]
-FRAME = encode_market(ROWS, wire="arrow", partitions=1)[0].value
+JSON = [record.value for record in codec.encode_market(ROWS, wire="json", partitions=1)]
+FRAME = codec.encode_market(ROWS, wire="arrow", partitions=1)[0].value
 
 
 @pytest.mark.parametrize(("values", "rows"), [
@@ -81,7 +74,7 @@ def test_every_column_is_in_one_piece_and_the_bytes_are_read_only(values: list[b
     """One layout for all, since kernels are compiled for each."""
     times = np.full(len(values), at(9) // 10**6)
     records = records_of(values, appended_ms=times, frames=[value is FRAME for value in values])
-    batch, _ = MarketDecoder().decode("market", records)
+    batch, _ = codec.MarketDecoder().decode("market", records)
     arrays = [column for field in fields(batch) if isinstance(column := getattr(batch, field.name), np.ndarray)]
     assert len(arrays) > 20
     assert all(array.flags.c_contiguous for array in arrays)
@@ -110,7 +103,7 @@ def test_parts_are_joined_in_the_order_of_the_log_however_long_their_runs(run: i
     assert whole.rare == {int(np.flatnonzero(owner == n)[0]): {"of": n} for n in range(3) if (owner == n).any()}
 
 
-def pairs(rows: RowRecords) -> list[tuple[bytes, bytes]]:
+def pairs(rows: codec.RowRecords) -> list[tuple[bytes, bytes]]:
     """(key, value) of each row; the line feed is checked and left off."""
     found = []
     for i in range(len(rows)):
@@ -120,7 +113,7 @@ def pairs(rows: RowRecords) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def test_chosen_records_keep_their_bytes_and_keys_in_the_order_asked_for_also_joined_and_chosen_again() -> None:
+def test_chosen_records_keep_bytes_and_keys_in_the_order_asked_for_and_frames_become_the_same_json() -> None:
     records = records_of([b'{"a": 1}', b"{}", b'{"of no contract": true}'], keys=[b"K", b"", b"LONGER"])
     chosen = records_as_rows(records, np.array([2, 0]))
     assert pairs(chosen) == [(b"LONGER", b'{"of no contract": true}'), (b"K", b'{"a": 1}')]
@@ -131,9 +124,6 @@ def test_chosen_records_keep_their_bytes_and_keys_in_the_order_asked_for_also_jo
     whole = joined_rows([first, no_rows(), chosen_rows(second, np.array([0]))])
     assert pairs(whole) == [(b"1", b"a"), (b"3", b"ccc"), (b"2", b"bb")]
     assert (pairs(chosen_rows(whole, np.array([1]))), pairs(joined_rows([]))) == ([(b"3", b"ccc")], [])
-
-
-def test_rows_of_frames_become_json_of_the_same_content_in_the_logs_order() -> None:
     head = {"source": "x", "event_time_ns": at(0)}
     plain = {"type": "trade", "symbol": "A", **head, "price": 1.5, "size": 2.0, "trade_id": "t1"}
     rich = {"type": "trade", "symbol": "Ä", "source": "x", "event_time_ns": at(0) + 1, "ingest_time_ns": at(0) + 2,
@@ -141,7 +131,7 @@ def test_rows_of_frames_become_json_of_the_same_content_in_the_logs_order() -> N
     quote = {"type": "quote", "symbol": "A", **head, "bid": 1.0, "bid_size": 1.0, "ask": 2.0, "ask_size": 3.0}
     rows = [(plain, TRADE), (quote, QUOTE), (rich, TRADE)]
     frames = [write_frame(pa.RecordBatch.from_pylist([row], schema=schema)) for row, schema in rows]
-    batch, refused = MarketDecoder().decode("feeds", records_of(frames, frames=True))
+    batch, refused = codec.MarketDecoder().decode("feeds", records_of(frames, frames=True))
     assert refused == []
     found = pairs(rows_as_text(batch, np.arange(3)))
     assert [key.decode() for key, _ in found] == ["A", "A", "Ä"]
@@ -188,35 +178,40 @@ def trades_of(symbols: list[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=TRADE)
 
 
-def test_a_trade_is_one_object_without_nulls_and_an_event_is_its_body_which_goes_everywhere_if_of_no_symbol() -> None:
-    (record,) = encode_market(trades_of(["AAA"]), wire="json", partitions=4)
+def test_values_are_as_json_has_them_rows_are_objects_without_nulls_and_events_go_everywhere_without_a_symbol() -> None:
+    given = pa.RecordBatch.from_pylist(
+        [{"symbol": 'q"\\\t\x01é', "final": False, "session_date": 19_782, "trade_count": -(2**63)},
+         {"symbol": "b", "open": float("nan"), "high": float("inf"), "low": -0.0, "close": 5e-324}], schema=BAR_IN,
+    )  # fmt: skip
+    first, second = (json.loads(r.value) for r in codec.encode_market(given, wire="json", partitions=4))
+    assert first == {"symbol": 'q"\\\t\x01é', "final": False, "session_date": "2024-02-29", "trade_count": -(2**63)}
+    assert second == {"symbol": "b", "low": -0.0, "close": 5e-324}
+    unnamed = pa.RecordBatch.from_pylist([{"type": "trade", "symbol": None}], schema=TRADE)
+    with pytest.raises(ParameterError, match="symbol"):
+        codec.encode_market(unnamed, wire="arrow", partitions=3)
+    assert [codec.encode_market(trades_of([]), wire=wire, partitions=4) for wire in ("json", "arrow")] == [[], []]
+    found = batch()
+    assert [json.loads(codec.row_as_json(found, row)) for row in range(len(found))] == RECORDS
+    found, _ = codec.MarketDecoder().decode("m", records_of([]))
+    assert codec.to_tables(found) == {}
+    (record,) = codec.encode_market(trades_of(["AAA"]), wire="json", partitions=4)
     assert (record.partition, record.key, record.headers) == (None, b"AAA", None)
     assert record.value == (
         b'{"type":"trade","symbol":"AAA","source":"s","event_time_ns":1768600000000000000,"price":0.1,"size":2.0}'
     )
     rows = [{"symbol": "AAA", "body": '{"type":"gap"}'}, {"symbol": None, "body": '{"type":"hello"}'}]
-    records = encode_market(pa.RecordBatch.from_pylist(rows, schema=EVENT), wire="arrow", partitions=3)
+    records = codec.encode_market(pa.RecordBatch.from_pylist(rows, schema=EVENT), wire="arrow", partitions=3)
     assert [(r.partition, r.key, r.value) for r in records] == [
         (None, b"AAA", b'{"type":"gap"}'), *((p, None, b'{"type":"hello"}') for p in range(3))
     ]  # fmt: skip
 
 
-def test_dates_flags_lists_and_escapes_are_written_as_json_has_them() -> None:
-    batch = pa.RecordBatch.from_pylist(
-        [{"symbol": 'q"\\\t\x01é', "final": False, "session_date": 19_782, "trade_count": -(2**63)},
-         {"symbol": "b", "open": float("nan"), "high": float("inf"), "low": -0.0, "close": 5e-324}], schema=BAR_IN,
-    )  # fmt: skip
-    first, second = (json.loads(r.value) for r in encode_market(batch, wire="json", partitions=4))
-    assert first == {"symbol": 'q"\\\t\x01é', "final": False, "session_date": "2024-02-29", "trade_count": -(2**63)}
-    assert second == {"symbol": "b", "low": -0.0, "close": 5e-324}
-
-
 def test_frames_hold_the_rows_of_one_partition_in_order_and_a_large_batch_becomes_several() -> None:
-    records = encode_market(trades_of([f"S{i % 40}" for i in range(400)]), wire="arrow", partitions=4)
+    records = codec.encode_market(trades_of([f"S{i % 40}" for i in range(400)]), wire="arrow", partitions=4)
     assert sorted(r.partition or 0 for r in records) == [0, 1, 2, 3]
     seen = 0
     for record in records:
-        assert (record.key, record.headers) == (None, FRAME_HEADERS)
+        assert (record.key, record.headers) == (None, codec.FRAME_HEADERS)
         table = pa.ipc.open_stream(record.value).read_all()
         held = [s.encode() for s in table.column("symbol").to_pylist()]
         assert set(partitions_of(held, 4).tolist()) == {record.partition}
@@ -224,18 +219,11 @@ def test_frames_hold_the_rows_of_one_partition_in_order_and_a_large_batch_become
         assert times == sorted(times)
         seen += table.num_rows
     assert seen == 400
-    records = encode_market(trades_of(["AAA"] * 60_000), wire="arrow", partitions=1)
+    records = codec.encode_market(trades_of(["AAA"] * 60_000), wire="arrow", partitions=1)
     assert len(records) > 1
     assert max(len(r.value) for r in records) <= 900_000
     times = [t for r in records for t in pa.ipc.open_stream(r.value).read_all().column("event_time_ns").to_pylist()]
     assert times == list(range(T0, T0 + 60_000))
-
-
-def test_a_trade_without_a_symbol_has_no_frame_and_an_empty_batch_gives_no_records() -> None:
-    batch = pa.RecordBatch.from_pylist([{"type": "trade", "symbol": None}], schema=TRADE)
-    with pytest.raises(ParameterError, match="symbol"):
-        encode_market(batch, wire="arrow", partitions=3)
-    assert [encode_market(trades_of([]), wire=wire, partitions=4) for wire in ("json", "arrow")] == [[], []]
 
 
 HEAD = {"symbol": "AAA", "source": "s", "event_time_ns": T0}
@@ -256,13 +244,13 @@ RECORDS: list[dict[str, Any]] = [
 
 def batch() -> MarketBatch:
     values = [json.dumps(record).encode() for record in RECORDS]
-    found, letters = MarketDecoder().decode("market", records_of(values, 3, np.arange(10, 10 + len(values))))
+    found, letters = codec.MarketDecoder().decode("market", records_of(values, 3, np.arange(10, 10 + len(values))))
     assert letters == []
     return found
 
 
-def test_rows_come_into_their_tables_and_events_hold_the_whole_record_as_text_and_marks_of_time_are_dropped() -> None:
-    tables = to_tables(batch())
+def test_rows_come_into_their_tables_events_as_text_and_a_change_is_behind_a_state_that_lacks_its_place() -> None:
+    tables = codec.to_tables(batch())
     assert sorted(tables) == ["events", "quotes", "trades"]
     assert all(rows.schema.equals(TABLES[table][1]) for table, rows in tables.items())
     for table, places in (("trades", [0, 2, 7]), ("quotes", [3])):
@@ -274,13 +262,15 @@ def test_rows_come_into_their_tables_and_events_hold_the_whole_record_as_text_an
     assert [(e["type"], e["symbol"], e["event_time_ns"]) for e in events] == [
         ("bar", "AAA", T0), ("split", "AAA", T0), ("hello", None, None)
     ]  # fmt: skip
-
-
-def test_each_row_can_be_shown_as_its_object_and_a_batch_without_rows_has_no_tables() -> None:
-    found = batch()
-    assert [json.loads(row_as_json(found, row)) for row in range(len(found))] == RECORDS
-    found, _ = MarketDecoder().decode("m", records_of([]))
-    assert to_tables(found) == {}
+    value = control_value(REMOVE)
+    assert value == b'{"type":"control","change":{"action":"remove_rule","name":"high"}}', "what the engine takes"
+    assert read(value, offsets_headers([12, 7])) == ControlRecord("rule/high", REMOVE, (12, 7), (), 1_700)
+    assert read(value, offsets_headers([12, 7], [3, 1])) == ControlRecord("rule/high", REMOVE, (12, 7), (3, 1), 1_700)
+    placed = ControlRecord("rule/high", REMOVE, (12, 7))
+    assert [placed.is_behind(*place) for place in ((0, 12), (0, 13), (1, 7), (1, 12))] == [True, False, True, False]
+    unplaced = read(control_value(REMOVE))
+    assert unplaced is not None
+    assert unplaced.is_behind(0, 1_000)
 
 
 REMOVE = {"action": "remove_rule", "name": "high"}
@@ -291,18 +281,6 @@ def read(content: bytes | None, marks: Any = None) -> ControlRecord | None:
     answers = {"key": b"rule/high", "value": content, "timestamp": (1, 1_700), "headers": marks}
     held = SimpleNamespace(**{name: lambda answer=answer: answer for name, answer in answers.items()})
     return control_record(cast(Message, held))
-
-
-def test_what_is_written_is_read_again_and_a_change_is_behind_a_state_that_does_not_cover_its_place() -> None:
-    value = control_value(REMOVE)
-    assert value == b'{"type":"control","change":{"action":"remove_rule","name":"high"}}', "what the engine takes"
-    assert read(value, offsets_headers([12, 7])) == ControlRecord("rule/high", REMOVE, (12, 7), (), 1_700)
-    assert read(value, offsets_headers([12, 7], [3, 1])) == ControlRecord("rule/high", REMOVE, (12, 7), (3, 1), 1_700)
-    placed = ControlRecord("rule/high", REMOVE, (12, 7))
-    assert [placed.is_behind(*place) for place in ((0, 12), (0, 13), (1, 7), (1, 12))] == [True, False, True, False]
-    unplaced = read(control_value(REMOVE))
-    assert unplaced is not None
-    assert unplaced.is_behind(0, 1_000)
 
 
 @pytest.mark.parametrize(("content", "mark"), [
@@ -320,7 +298,7 @@ def letter(value: bytes | None, key: bytes | None = b"k", symbol: str | None = N
 def test_a_dead_letter_is_a_row_with_the_record_as_text_else_base64_and_of_a_tombstone_with_neither() -> None:
     key, value = encode_dead_letter(letter(b'{"price":0}', symbol="AAA", row=4))
     assert key == b"AAA"
-    rows = decode_rows("dead-letters", [value])
+    rows = codec.decode_rows("dead-letters", [value])
     assert rows.schema.equals(DEAD_LETTER)
     assert rows.to_pylist() == [{
         "reason": "bad_price", "detail": "price must be above 0", "topic": "market", "partition": 3, "offset": 77,
@@ -345,3 +323,30 @@ def test_what_does_not_fit_is_cut_and_says_so(byte: bytes) -> None:
     assert "16,000,000 bytes" in detail
     _, value = encode_dead_letter(letter(b"x" * 5_000_000))
     assert len(json.loads(value)["value"]) == 5_000_000, "five megabytes stay whole"
+
+
+NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "client.id": "own-name", "log_level": 0}
+
+
+def test_the_clients_objects_begin_with_the_librarys_handle() -> None:
+    consumer, producer, derived = Consumer({**NOWHERE, "group.id": "g"}), Producer(NOWHERE), LogProducer(NOWHERE)
+    names = [native.client_name(native.handle_of(client)) for client in (consumer, producer, derived)]
+    assert [name.split(b"-")[0:2] for name in names] == [
+        [b"own", b"name#consumer"], [b"own", b"name#producer"], [b"own", b"name#producer"]
+    ]  # fmt: skip
+    assert len(set(names)) == 3
+    consumer.close()
+
+
+# Hashes of org.apache.kafka.common.utils.Utils.murmur2, as its own test lists them.
+JAVA = {
+    b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"a-little-bit-longer-string": -1486304829,
+    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, b"abc": 479470107,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 12, 100, 2**31 - 1])
+def test_a_key_goes_where_java_clients_put_it(partitions: int) -> None:
+    wanted = [(value & 0x7FFFFFFF) % partitions for value in JAVA.values()]
+    assert partitions_of(list(JAVA), partitions).tolist() == wanted
+    assert partitions_of([], partitions).tolist() == []

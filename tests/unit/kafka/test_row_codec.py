@@ -1,6 +1,7 @@
 """Rows of our output topics on both wires, read again and written from where they lie; and what is measured of them."""
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,10 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from marketpulse.errors import ParameterError
-from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows
+from marketpulse.errors import Fatal, ParameterError, Retryable
+from marketpulse.kafka import seat
+from marketpulse.kafka.codec import decode_rows, encode_rows, lay_out_rows, to_tables
 from marketpulse.kafka.frame_writer import FRAME_TARGET_BYTES, frames_by_partition, write_frame
 from marketpulse.kafka.live_writer import LiveWriter
+from marketpulse.kafka.loaded_rows import LoadedRows
+from marketpulse.kafka.partitioner import partitions_of
+from marketpulse.kafka.seat import Seat, StateOf
+from marketpulse.kafka.snapshot import Pointer, chunk_of, chunks_of, load_of
+from marketpulse.kafka.transaction import BEGINNING, Taken
 from marketpulse.model.market import StringTable
 from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
 from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
@@ -53,12 +60,21 @@ def values_of(*batches: pa.RecordBatch) -> list[bytes]:
 BARS = batch_of(BAR, BAR_ROW)
 
 
-def test_a_bar_or_an_alert_is_one_object_with_its_nulls_and_its_receipt() -> None:
+def test_a_row_is_one_object_with_nulls_and_receipt_and_foreign_ones_may_lack_fields_or_have_others() -> None:
     ((key, value),) = encode_rows(BARS)
     assert (key, json.loads(value)) == (b"AAA", {**BAR_ROW, "session_date": "2026-01-16"})
     assert json.loads(values_of(batch_of(ALERT, ALERT_ROW))[0]) == ALERT_ROW
     assert json.loads(values_of(batch_of(BAR, {"symbol": "B"}))[0])["receipt"] is None
     assert json.loads(values_of(batch_of(SMA, {"symbol": "A", "sma_20": float("nan")}))[0])["sma_20"] is None
+    rows = decode_rows("bars", [b'{ "symbol": "A",\n "close": 5, "note": {"a": [1]}, "session_date": "2026-01-16"}'])
+    assert rows.schema.equals(BAR)
+    assert rows.to_pylist()[0] | {"symbol": "A", "close": 5.0, "session_date": date(2026, 1, 16)} == rows.to_pylist()[0]
+    assert decode_rows("bars", []).schema.equals(BAR)
+    assert encode_rows(batch_of(BAR)) == []
+    with pytest.raises(ParameterError, match="market"):  # which is none of our output topics
+        decode_rows("market", [])
+    with pytest.raises(ParameterError, match="partitions"):
+        encode_rows(BARS, wire="arrow")
 
 
 @pytest.mark.parametrize("wire", ["json", "arrow", "our arrow"])
@@ -78,7 +94,7 @@ def test_rows_come_back_from_either_wire_as_they_were(topic: str, batch: pa.Reco
     assert decode_rows(topic, values, lambda _: wire != "json").equals(batch)
 
 
-def test_names_of_all_rows_become_columns_before_the_receipt_and_both_wires_stand_in_one_topic() -> None:
+def test_names_of_all_rows_large_ones_too_are_columns_before_the_receipt_on_both_wires_and_odd_frames_whole() -> None:
     a = batch_of(SMA, {"symbol": "A", "sma_20": 0.1})
     b = batch_of(indicators_schema(["rsi_14"]), {"symbol": "B", "rsi_14": 50.0})
     rows = decode_rows("indicators", values_of(a, b))
@@ -89,6 +105,19 @@ def test_names_of_all_rows_become_columns_before_the_receipt_and_both_wires_stan
     assert decode_rows("bars", values, lambda i: i == 1).to_pylist() == [BAR_ROW] * 3
     ((key, frame),) = encode_rows(BARS, wire="arrow", partitions=12)
     assert (key, decode_rows("bars", [frame], lambda _: True).to_pylist()) == (b"AAA", [BAR_ROW])
+    found = written(FIELDS, sample(3, ["\x00" * 300_000]))
+    assert [(key, json.loads(value)["key"]) for key, value in found] == [(b"\x00" * 300_000, "\x00" * 300_000)] * 3
+    names, records = StringTable(["A"]), np.zeros(1, RECORD)
+    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"A", b'{"key":"A"}')]
+    records["name"] = names.intern("later")
+    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"later", b'{"key":"later"}')]
+    rows = 150_001  # 8 bytes each: two frames, of which one has a row more
+    batch = pa.RecordBatch.from_pydict({"symbol": pa.array(["A"] * rows), "size": pa.array(range(rows), pa.int64())})
+    frames = [frame for _, _, frame in frames_by_partition(batch, 4)]
+    assert len(frames) > 1
+    assert max(map(len, frames)) <= FRAME_TARGET_BYTES
+    read = pa.concat_tables([pa.ipc.open_stream(frame).read_all() for frame in frames])
+    assert read.column("size").to_pylist() == list(range(rows))
 
 
 @pytest.mark.parametrize("odd", [
@@ -100,18 +129,6 @@ def test_a_record_that_is_no_row_is_left_out_and_named(odd: bytes | None) -> Non
     unreadable: list[int] = []
     rows = decode_rows("bars", [good, odd, good], lambda i: is_frame and i == 1, unreadable)
     assert (rows.to_pylist(), unreadable) == ([BAR_ROW] * 2, [1])
-
-
-def test_foreign_rows_may_lack_fields_and_have_others_and_nothing_is_an_empty_batch_of_the_topic() -> None:
-    rows = decode_rows("bars", [b'{ "symbol": "A",\n "close": 5, "note": {"a": [1]}, "session_date": "2026-01-16"}'])
-    assert rows.schema.equals(BAR)
-    assert rows.to_pylist()[0] | {"symbol": "A", "close": 5.0, "session_date": date(2026, 1, 16)} == rows.to_pylist()[0]
-    assert decode_rows("bars", []).schema.equals(BAR)
-    assert encode_rows(batch_of(BAR)) == []
-    with pytest.raises(ParameterError, match="market"):  # which is none of our output topics
-        decode_rows("market", [])
-    with pytest.raises(ParameterError, match="partitions"):
-        encode_rows(BARS, wire="arrow")
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 0), (0, 1), (0, 5_000), (17, 100)])
@@ -162,15 +179,6 @@ def test_each_row_is_the_object_that_its_records_say(n: int) -> None:
     ]
 
 
-def test_names_that_are_larger_than_the_room_for_them_get_more_and_later_ones_are_there() -> None:
-    found = written(FIELDS, sample(3, ["\x00" * 300_000]))
-    assert [(key, json.loads(value)["key"]) for key, value in found] == [(b"\x00" * 300_000, "\x00" * 300_000)] * 3
-    names, records = StringTable(["A"]), np.zeros(1, RECORD)
-    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"A", b'{"key":"A"}')]
-    records["name"] = names.intern("later")
-    assert written(FIELDS[:1], RecordRows((records,), (names,))) == [(b"later", b'{"key":"later"}')]
-
-
 def test_of_live_rows_trades_that_waited_for_this_process_are_not_measured(tmp_path: Path) -> None:
     """No broker is asked."""
 
@@ -186,11 +194,133 @@ def test_of_live_rows_trades_that_waited_for_this_process_are_not_measured(tmp_p
     writer.close()
 
 
-def test_frames_of_an_odd_number_of_rows_hold_all_of_them_in_order() -> None:
-    rows = 150_001  # 8 bytes each: two frames, of which one has a row more
-    batch = pa.RecordBatch.from_pydict({"symbol": pa.array(["A"] * rows), "size": pa.array(range(rows), pa.int64())})
-    frames = [frame for _, _, frame in frames_by_partition(batch, 4)]
-    assert len(frames) > 1
-    assert max(map(len, frames)) <= FRAME_TARGET_BYTES
-    read = pa.concat_tables([pa.ipc.open_stream(frame).read_all() for frame in frames])
-    assert read.column("size").to_pylist() == list(range(rows))
+LOADED_AT = 1_767_366_000 * 10**9
+TOPIC = "file:t.csv@1.2"
+
+
+def rows_of(kind: str, times: list[int], symbols: list[str], **columns: Any) -> pa.Table:
+    head = {"type": kind, "source": "old", "bid": 1.0, "bid_size": 1.0, "ask": 2.0, "ask_size": 1.0, "size": 1.0}
+    names = ("type", "source", *(("bid", "bid_size", "ask", "ask_size") if kind == "quote" else ("size",)))
+    same = {name: [head[name]] * len(times) for name in names}
+    return pa.table(same | {"symbol": symbols, "event_time_ns": [LOADED_AT + t for t in times]} | columns)
+
+
+def trades(times: list[int], symbols: list[str], prices: list[float]) -> pa.Table:
+    return rows_of("trade", times, symbols, price=prices, trade_id=[f"id{i}" for i in range(len(times))])
+
+
+def loaded(partitions: int, *tables: tuple[pa.Table, int], ends: dict[str, int] | None = None) -> Any:
+    """What becomes of these tables, each with its first line's number."""
+    numbers = [np.arange(first, first + len(table)) for table, first in tables]
+    parts = [np.zeros(len(table), np.int32) for table, _ in tables]
+    return LoadedRows(TOPIC, partitions).batches([table for table, _ in tables], numbers, parts, ends or {})
+
+
+def test_each_symbol_goes_to_its_partition_kinds_keep_their_rank_and_bad_or_late_rows_are_left_out() -> None:
+    found, letters, cut = loaded(5, (trades(list(range(50)), [f"S{i % 7}" for i in range(50)], [1.0] * 50), 2))
+    assert (letters, cut) == ([], 0)
+    seen = []
+    for partition, batch in found.items():
+        rows = to_tables(batch)["trades"]
+        names, offsets = [n.encode() for n in rows["symbol"].to_pylist()], rows["offset"].to_pylist()
+        assert (set(partitions_of(names, 5).tolist()), offsets) == ({partition}, sorted(offsets))
+        assert [f"id{o - 2}" for o in offsets] == rows["trade_id"].to_pylist()
+        seen += offsets
+    assert sorted(seen) == list(range(2, 52))
+    quotes = rows_of("quote", [1, 2, 3], ["A"] * 3)
+    found, _, _ = loaded(1, (quotes, 2), (trades([1, 2, 2], ["A"] * 3, [1.0] * 3), 20))
+    assert found[0].offset.tolist() == [2, 20, 3, 21, 22, 4]
+    found, (letter,), _ = loaded(3, (trades([1, 2, 3], ["A"] * 3, [1.0, -1.0, 2.0]), 2))
+    assert (letter.reason, letter.offset, letter.topic) == ("bad_price", 3, TOPIC)
+    offsets = [(partition, batch.offset.tolist()) for partition, batch in found.items()]
+    assert offsets[:1] == [(letter.partition, [2, 4])]
+    found, _, cut = loaded(1, (trades([1, 2, 3, 4], ["A", "B"] * 2, [1.0] * 4), 2), ends={"A": LOADED_AT + 3})
+    assert (cut, found[0].offset.tolist()) == (1, [2, 3, 5])
+
+
+Places = dict[int, tuple[int, Pointer | None]]
+Take = Callable[[Sequence[Taken]], dict[int, int]]
+Give = Callable[[Sequence[int]], None]
+
+
+class LogInMemory:
+    """What the group gives at each poll, and what was committed: kafka.transaction.TransactionalLog as far as a seat uses it."""
+
+    def __init__(self, comes: list[list[Taken]], goes: list[int] | None = None) -> None:
+        self.comes, self.goes, self.starts_at, self.calls = comes, goes or [], dict[int, int](), list[str]()
+        self.written: list[tuple[int, int, bytes, str | None]] = []
+        self.committed: Places | None = None
+
+    def held(self, _: Settings, slot: int, take: Take, give: Give, places: Callable[[], Places]) -> "LogInMemory":
+        assert slot == 0  # the first worker's, so that it fences him
+        self._take, self._give, self._places = take, give, places
+        return self
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def poll(self, _wait_s: float, _records: int) -> None:
+        if self.comes:
+            self.starts_at |= self._take(self.comes.pop(0))
+        elif self.goes:
+            self._give(self.goes)
+            self.goes = []
+
+    def begin(self) -> None:
+        self.calls.append("begin")
+
+    def write_snapshot(self, partition: int, covered: int, data: bytes, load: str | None) -> Pointer:
+        self.written.append((partition, covered, data, load))
+        return Pointer(100 + partition, covered)
+
+    def commit(self) -> None:
+        self.calls.append("commit")
+        self.committed = self._places()
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def hand_over(monkeypatch: pytest.MonkeyPatch, log: LogInMemory, states: dict[int, StateOf]) -> None:
+    monkeypatch.setattr(seat, "TransactionalLog", log.held)
+    monkeypatch.setattr(seat, "_CALL_S", 0.05)
+    Seat(Settings(), TOPIC, states).hand_over()
+
+
+def test_all_states_are_committed_or_none_and_no_snapshot_takes_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogInMemory([[Taken(0, None, None)], [Taken(1, 30, Pointer(5, 20)), Taken(2, 8, None)]])
+    hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 30, 30)})
+    assert log.calls == ["start", "begin", "commit", "close"]
+    assert log.written == [(0, 0, b"zero", TOPIC), (1, 30, b"one", TOPIC)]
+    assert log.committed == {0: (0, Pointer(100, 0)), 1: (30, Pointer(101, 30))}
+    assert log.starts_at == {0: BEGINNING, 1: 30, 2: 8}
+    log = LogInMemory([[Taken(0, None, None), Taken(1, None, None)]])
+    log.begin = lambda: log._give([1])  # type: ignore[method-assign]
+    hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
+    assert (log.committed, log.written) == ({}, [])
+    later, end = chunks_of("g", 0, 9, b"later"), chunks_of("g", 0, 7, b"end", "file:a@1.2")
+    assert {key for key, _ in later}.isdisjoint(key for key, _ in end)
+
+
+@pytest.mark.parametrize("committed", [None, 29, 31])
+def test_nothing_is_committed_where_the_engine_went_on(monkeypatch: pytest.MonkeyPatch, committed: int | None) -> None:
+    log = LogInMemory([[Taken(0, committed, None)]])
+    with pytest.raises(Fatal, match=r"partition 0 .*not stored twice"):
+        hand_over(monkeypatch, log, {0: StateOf(b"zero", 30, 30)})
+    assert (log.calls, log.written) == (["start", "close"], [])
+
+
+@pytest.mark.parametrize("goes", [[], [0]], ids=["never came", "went again"])
+def test_partitions_that_do_not_stay_are_waited_for(monkeypatch: pytest.MonkeyPatch, goes: list[int]) -> None:
+    log = LogInMemory([[Taken(0, None, None)]] if goes else [], goes)
+    with pytest.raises(Retryable, match="load again"):
+        hand_over(monkeypatch, log, {0: StateOf(b"zero", 0, None), 1: StateOf(b"one", 0, None)})
+    assert (log.calls, log.written) == (["start", "close"], [])
+
+
+@pytest.mark.parametrize("load", [None, "file:a.csv@1.2"])
+def test_a_chunk_says_whose_it_is(load: str | None) -> None:
+    chunks = chunks_of("g", 3, 7, b"x" * 2_000_000, load)
+    assert [load_of(key, "g", 3) for key, _ in chunks] == [load or ""] * 3
+    assert {load_of(key, "g", 30) for key, _ in chunks} == {None}
+    assert b"".join(chunk_of(value).content for _, value in chunks) == b"x" * 2_000_000

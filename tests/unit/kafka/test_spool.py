@@ -64,6 +64,15 @@ def test_the_file_goes_with_its_last_entry_and_comes_anew_and_a_chunk_is_about_a
     assert [[e.number for e in spool.after(n)] for n in (3, 7)] == [[4, 5, 6, 7], [8, 9, 10, 11]]
 
 
+def test_a_file_that_is_none_of_ours_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "s.sqlite").write_bytes(b"no database at all" * 100)
+    assert_raises(Fatal, r"s\.sqlite cannot be read as a spool .*move it away", spool_of, tmp_path)
+    (tmp_path / "s.sqlite").unlink()
+    with sqlite3.connect(tmp_path / "s.sqlite") as other:
+        other.execute("PRAGMA user_version = 99")
+    assert_raises(Fatal, "another version", spool_of, tmp_path)
+
+
 def test_what_does_not_fit_is_refused_whole_and_fits_once_others_are_gone(tmp_path: Path) -> None:
     spool = spool_of(tmp_path, 100)
     spool.append([entry(1, 60)], "abc")
@@ -83,15 +92,6 @@ def test_a_full_disk_refuses_and_keeps_what_there_is(tmp_path: Path) -> None:
     spool._file.execute(f"PRAGMA max_page_count = {pages + 2}")
     assert_raises(Retryable, r"cannot be written .*full.*make space", spool.append, [entry(2, 1_000_000)], "abc")
     assert spool.after(0) == [entry(1)]
-
-
-def test_a_file_that_is_none_of_ours_is_named_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "s.sqlite").write_bytes(b"no database at all" * 100)
-    assert_raises(Fatal, r"s\.sqlite cannot be read as a spool .*move it away", spool_of, tmp_path)
-    (tmp_path / "s.sqlite").unlink()
-    with sqlite3.connect(tmp_path / "s.sqlite") as other:
-        other.execute("PRAGMA user_version = 99")
-    assert_raises(Fatal, "another version", spool_of, tmp_path)
 
 
 KILLED = """

@@ -40,15 +40,12 @@ def test_a_commit_is_json_for_all_reads_back_as_it_was_and_a_file_of_before_has_
     }  # fmt: skip
 
 
-def test_a_damaged_commit_is_fatal_and_names_its_place_and_one_of_a_later_version_asks_for_an_upgrade() -> None:
+def test_a_commit_is_read_whole_or_fatally_damaged_and_only_commits_count_from_the_last_complete_one() -> None:
     for data in (b"", b"{", b"[]", b"{}", b'{"version": 1}', b'{"version": 1, "added": [{}]}'):
         with pytest.raises(Fatal, match=r"_commits/market-03/000000000007\.json is damaged.*restore"):
             decode_commit(data, "_commits/market-03/000000000007.json")
     with pytest.raises(Fatal, match=r"version 2.*upgrade"):
         decode_commit(b'{"version": 2}', "x")
-
-
-def test_partition_names_go_there_and_back_and_only_commits_count_of_which_the_last_complete_one_begins() -> None:
     name, parsed = commit_log.partition_name, commit_log.parse_partition_name
     assert (name("dead-letters", 3), parsed("dev.dead-letters-03")) == ("dead-letters-03", ("dev.dead-letters", 3))
     assert parsed(name("market", 117)) == ("market", 117)
@@ -56,6 +53,13 @@ def test_partition_names_go_there_and_back_and_only_commits_count_of_which_the_l
     assert commit_log.commit_numbers(names) == [9, 10]
     assert [list(wanted([])), list(wanted([0, 1, 2]))] == [[], [0, 1, 2]]
     assert list(wanted(list(range(COMPLETE_EVERY + 3)))) == [COMPLETE_EVERY + i for i in range(3)]
+    part = read_part(record())
+    (trade,) = part.history.tables["trades"]
+    assert (trade["price"], trade["size"], trade["venue"], trade["late"]) == (5.0, 0.25, -1, 3)
+    assert (part.is_last, part.history.covers_offset, part.history.names) == (True, 9, NAMES)
+    assert len(part.history.tables["quotes"]) == 0
+    (value,) = rebuild_values(History("AAA", 5, NAMES, {}), "x")
+    assert read_part(orjson.loads(value)).is_last
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3 * COMPLETE_EVERY))
@@ -91,16 +95,6 @@ def record(**changes: Any) -> dict[str, Any]:
         **{name: list(texts) for name, texts in NAMES.items()}, "trades": columns,
     }  # fmt: skip
     return {**whole, **{name: value for name, value in changes.items() if name not in columns}}
-
-
-def test_a_whole_record_is_read_and_an_empty_history_is_one() -> None:
-    part = read_part(record())
-    (trade,) = part.history.tables["trades"]
-    assert (trade["price"], trade["size"], trade["venue"], trade["late"]) == (5.0, 0.25, -1, 3)
-    assert (part.is_last, part.history.covers_offset, part.history.names) == (True, 9, NAMES)
-    assert len(part.history.tables["quotes"]) == 0
-    (value,) = rebuild_values(History("AAA", 5, NAMES, {}), "x")
-    assert read_part(orjson.loads(value)).is_last
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -153,7 +147,7 @@ def test_a_long_history_comes_back_from_its_records_to_the_bit() -> None:
 SPLIT, PAID = Action("split", 50, 2.0), Action("dividend", 60, 0.08)
 
 
-def test_the_published_adjusted_closes() -> None:
+def test_adjusted_closes_are_the_published_ones_and_a_sources_own_bars_and_too_large_dividends_stay() -> None:
     found = adjustments([PAID, SPLIT], "files", {60: (24.96, "files")})
     closes = {0: (46.99, 23.42), 10: (48.30, 24.07), 50: (24.96, 24.88), 60: (24.53, 24.53)}
     for at, (close, published) in closes.items():
@@ -161,15 +155,9 @@ def test_the_published_adjusted_closes() -> None:
         assert round(close * (step.price if step else 1), 2) == published
     assert (found.step("split", 49), found.step("split", 50)) == (Step(50, 0.5, 2.0), None)
     assert (found.step("none", 0), [action.ex_time_ns for action in found.actions]) == (None, [50, 60])
-
-
-def test_what_a_source_has_adjusted_itself_is_left_to_its_own_bars() -> None:
     split = SPLIT._replace(adjusted_by=("yahoo",))
     for source, step in (("yahoo", None), ("alpaca", Step(50, 0.5, 2.0)), (None, Step(50, 0.5, 2.0))):
         assert adjustments([split], source, {}).step("split", 0) == step
-
-
-def test_a_dividend_of_a_splits_day_is_one_for_the_new_shares_and_one_as_large_as_the_price_changes_nothing() -> None:
     paid = Action("dividend", 50, 2.0)
     assert adjustments([SPLIT, paid], "files", {50: (100.0, "files")}).step("all", 0) == Step(50, 0.48, 2.0)
     assert adjustments([PAID], "files", {}).step("all", 0) in (None, Step(60, 1.0, 1.0))  # nothing before it

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings

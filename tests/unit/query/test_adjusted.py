@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.model.adjusting import Step
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.history import LakeHistory

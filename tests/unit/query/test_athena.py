@@ -85,13 +85,23 @@ def test_moto_takes_the_query_with_its_place_and_gives_its_rows(athena: Athena) 
         server.stop()
 
 
-def test_the_request_names_workgroup_database_catalogue_and_place(athena: Athena) -> None:
+def test_the_request_names_its_place_and_values_keep_every_digit_below_the_first_pages_header(athena: Athena) -> None:
     opened = athena.desk(workgroup="analysts", output_location="s3://results/")
     ask(opened, "SELECT approx_percentile(price, 0.5) AS n FROM trades")
     (request,) = athena.calls("StartQueryExecution")
     assert request["QueryString"] == "SELECT approx_percentile(price, 0.5) AS n FROM trades"  # as it stands
     assert (request["WorkGroup"], request["ResultConfiguration"]) == ("analysts", {"OutputLocation": "s3://results/"})
     assert request["QueryExecutionContext"] == {"Database": "marketpulse", "Catalog": "AwsDataCatalog"}
+    assert typed(["1.23"], "decimal", 10, 2).to_pylist() == [Decimal("1.23")]
+    column = typed(["2024-05-01 00:00:00.000000001 UTC"], "timestamp with time zone", 38, 0)
+    assert column.cast(pa.int64()).to_pylist() == [1_714_521_600_000_000_001]
+    rows = AthenaRows()
+    rows.add(page("a", "x"))
+    rows.add(page("a", "y"))
+    assert rows.table()["a"].to_pylist() == ["x", "a", "y"]
+    bare = AthenaRows()
+    bare.add(page("x"))
+    assert len(bare) == 1
 
 
 @pytest.mark.parametrize(("question", "words"), [
@@ -205,16 +215,3 @@ def page(*texts: str) -> dict[str, Any]:
     """Rows of one column, `a`."""
     data = [{"Data": [{"VarCharValue": text}]} for text in texts]
     return {"Rows": data, "ResultSetMetadata": {"ColumnInfo": [{"Name": "a", "Type": "varchar"}]}}
-
-
-def test_decimals_and_nanoseconds_keep_every_digit_and_only_the_first_pages_first_row_is_the_header() -> None:
-    assert typed(["1.23"], "decimal", 10, 2).to_pylist() == [Decimal("1.23")]
-    column = typed(["2024-05-01 00:00:00.000000001 UTC"], "timestamp with time zone", 38, 0)
-    assert column.cast(pa.int64()).to_pylist() == [1_714_521_600_000_000_001]
-    rows = AthenaRows()
-    rows.add(page("a", "x"))
-    rows.add(page("a", "y"))
-    assert rows.table()["a"].to_pylist() == ["x", "a", "y"]
-    bare = AthenaRows()
-    bare.add(page("x"))
-    assert len(bare) == 1

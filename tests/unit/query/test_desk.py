@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.catalog import Picture, open_visible
 from marketpulse.catalog.visible import StoredFile
 from marketpulse.errors import ParameterError, QueryCancelled, QueryRefused
@@ -45,7 +45,7 @@ def ask(desk: LakeDesk, sql: str, **more: Any) -> SqlAnswer:
     return desk.answer(SqlQuestion(sql, **more), threading.Event())
 
 
-def test_an_answer_says_whether_there_are_more_rows_what_was_run_and_whose_it_was(desk: LakeDesk) -> None:
+def test_an_answer_says_what_was_run_and_if_there_is_more_and_named_queries_have_parameters(desk: LakeDesk) -> None:
     answers = [ask(desk, "SELECT i FROM range(10) t(i) ORDER BY i", skip=skip, limit=4) for skip in range(0, 12, 4)]
     seen = [(answer.rows["i"].to_pylist(), answer.more) for answer in answers]
     assert seen == [([0, 1, 2, 3], True), ([4, 5, 6, 7], True), ([8, 9], False)]
@@ -56,6 +56,17 @@ def test_an_answer_says_whether_there_are_more_rows_what_was_run_and_whose_it_wa
     # Arguments that DuckDB does not take are tried as Athena's.
     answer = ask(desk, "SELECT element_at(array_agg(price ORDER BY timestamp), 1) AS p FROM trades")
     assert (answer.rows["p"].to_pylist(), answer.dialect) == ([367.46], "athena")
+    with pytest.raises(ParameterError, match="belong to a named query"):
+        ask(desk, "SELECT 1", parameters={"days": "1"})
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(QueryCancelled):
+        desk.answer(SqlQuestion(named="gainers"), cancelled)
+    gainers = next(query for query in desk.library() if query["name"] == "gainers")
+    assert gainers["title"] == "Gainers"
+    days = {"name": "days", "kind": "count", "default": "30", "meaning": "how many days back from `until`"}
+    assert gainers["parameters"][2] == days
+    assert view_columns()["stock_data"] == ("symbol", "timestamp", "price", "volume", "kind")
 
 
 @pytest.mark.parametrize(("sql", "line", "column"), [
@@ -70,29 +81,12 @@ def test_a_mistake_has_its_place_in_what_was_asked(desk: LakeDesk, sql: str, lin
     assert (mistake.line, mistake.column) == (line, column)
 
 
-def test_parameters_belong_to_a_named_query_which_is_cancelled_too(desk: LakeDesk) -> None:
-    with pytest.raises(ParameterError, match="belong to a named query"):
-        ask(desk, "SELECT 1", parameters={"days": "1"})
-    cancelled = threading.Event()
-    cancelled.set()
-    with pytest.raises(QueryCancelled):
-        desk.answer(SqlQuestion(named="gainers"), cancelled)
-
-
 def test_the_version_changes_with_what_is_stored(settings: Settings) -> None:
     with closing(LakeDesk(settings)) as desk:
         empty = desk.version()
         assert desk.version() == empty
         store(settings, "trades", real_trades(), "market")
         assert desk.version() != empty
-
-
-def test_the_library_is_described_for_programs_and_the_views_columns_are_known_without_a_lake(desk: LakeDesk) -> None:
-    gainers = next(query for query in desk.library() if query["name"] == "gainers")
-    assert gainers["title"] == "Gainers"
-    days = {"name": "days", "kind": "count", "default": "30", "meaning": "how many days back from `until`"}
-    assert gainers["parameters"][2] == days
-    assert view_columns()["stock_data"] == ("symbol", "timestamp", "price", "volume", "kind")
 
 
 DAY_NS = 86_400 * 10**9

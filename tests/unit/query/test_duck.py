@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.catalog import Picture, VisibleFiles
 from marketpulse.errors import QueryCancelled, QueryLimit, QueryRefused
 from marketpulse.model.tables import TABLES
@@ -108,6 +108,16 @@ def test_only_committed_files_are_seen_new_ones_at_once_and_removed_ones_not(lak
     assert query.run(SUM).to_pylist() == [{"s": 6.0, "n": 3}]
 
 
+def test_nothing_of_a_query_is_left_for_the_next(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", 1, 5)])
+    [(_, waiting)] = query._databases._waiting if query.run(PRICES).num_rows else []
+    with waiting.root.cursor() as connection:
+        connection.execute("BEGIN TRANSACTION READ ONLY")
+        assert_raises(duckdb.Error, "read-only", connection.execute, "CREATE TABLE left_behind AS SELECT 1 AS a")
+    assert [query.run(sql).num_rows for sql in (PRICES + " WHERE symbol = 'BBB'", PRICES)] == [0, 1]
+    assert_raises(QueryRefused, "", query.run, "SELECT * FROM left_behind")
+
+
 def test_it_knows_how_old_its_picture_is(lake: LakeRows, query: LakeQuery) -> None:
     assert query.answer("SELECT * FROM trades").committed_ms is None
     before = time.time_ns() // 1_000_000
@@ -115,23 +125,6 @@ def test_it_knows_how_old_its_picture_is(lake: LakeRows, query: LakeQuery) -> No
     committed_ms = query.answer("SELECT * FROM stock_data").committed_ms
     assert committed_ms is not None
     assert before <= committed_ms <= time.time_ns() // 1_000_000
-
-
-def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
-    folder = tmp_path / "what's #this? 100%, [a] lake"
-    LakeRows(Settings(data_dir=folder)).add("trades", [trade("AAA", 1, 5)])
-    with opened(folder) as query:
-        assert query.run(PRICES).to_pylist() == [{"price": 5.0}]
-
-
-def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) -> None:
-    times_ns = {"open_time_ns": MAY_1_NS, "close_time_ns": MAY_1_NS + 60 * 10**9}
-    row = {"symbol": "AAA", "timeframe": "1m", **times_ns, "close": 1.0}
-    lake.add("indicators", [{**row, "sma_20": 1.5}], columns=("sma_20",))
-    lake.add("indicators", [{**row, "ema_12": 2.5}], columns=("ema_12",))
-    rows = query.run("SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST")
-    times = {"open_time": datetime(2024, 5, 1), "close_time": datetime(2024, 5, 1, 0, 1)}
-    assert rows.to_pylist() == [{"sma_20": 1.5, "ema_12": None, **times}, {"sma_20": None, "ema_12": 2.5, **times}]
 
 
 def test_a_mistake_shows_where_it_is_and_a_value_that_cannot_be_converted_too(lake: LakeRows, query: LakeQuery) -> None:
@@ -142,6 +135,37 @@ def test_a_mistake_shows_where_it_is_and_a_value_that_cannot_be_converted_too(la
     assert line[caret.index("^") : caret.rindex("^") + 1] == "prize"
     lake.add("trades", [trade("AAA", 1, 5)])
     assert_raises(QueryRefused, "Conversion Error", query.run, "SELECT CAST(symbol AS INT) FROM trades")
+
+
+def test_queries_may_overlap_and_a_limit_ends_one_that_would_not(lake: LakeRows, query: LakeQuery) -> None:
+    lake.add("trades", [trade("AAA", n, n) for n in range(1_000)])
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: query.run("SELECT sum(price) AS s FROM trades").to_pylist(), range(8)))
+    assert answers == [[{"s": 499_500.0}]] * 8
+    assert query.run(STREAMING, How(limit=7)).num_rows == 7
+
+
+def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "what's #this? 100%, [a] lake"
+    LakeRows(Settings(data_dir=folder)).add("trades", [trade("AAA", 1, 5)])
+    with opened(folder) as query:
+        assert query.run(PRICES).to_pylist() == [{"price": 5.0}]
+
+
+def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
+    with opened(tmp_path, memory_limit_mb=64) as query:
+        query.run("SELECT count(*) AS n FROM (SELECT DISTINCT md5(i::VARCHAR) FROM range(1000000) t(i))")
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_indicator_columns_are_joined_by_name(lake: LakeRows, query: LakeQuery) -> None:
+    times_ns = {"open_time_ns": MAY_1_NS, "close_time_ns": MAY_1_NS + 60 * 10**9}
+    row = {"symbol": "AAA", "timeframe": "1m", **times_ns, "close": 1.0}
+    lake.add("indicators", [{**row, "sma_20": 1.5}], columns=("sma_20",))
+    lake.add("indicators", [{**row, "ema_12": 2.5}], columns=("ema_12",))
+    rows = query.run("SELECT sma_20, ema_12, open_time, close_time FROM indicators ORDER BY sma_20 NULLS LAST")
+    times = {"open_time": datetime(2024, 5, 1), "close_time": datetime(2024, 5, 1, 0, 1)}
+    assert rows.to_pylist() == [{"sma_20": 1.5, "ema_12": None, **times}, {"sma_20": None, "ema_12": 2.5, **times}]
 
 
 ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"
@@ -158,20 +182,6 @@ def test_a_query_beyond_a_limit_says_which(tmp_path: Path, sql: str, limits: dic
     with opened(tmp_path, memory_limit_mb=64, **limits) as query, pytest.raises(QueryLimit, match=said):
         query.run(sql)
     assert not limits or time.monotonic() - begun < 20
-
-
-def test_what_it_spills_is_gone_when_it_is_closed(tmp_path: Path) -> None:
-    with opened(tmp_path, memory_limit_mb=64) as query:
-        query.run("SELECT count(*) AS n FROM (SELECT DISTINCT md5(i::VARCHAR) FROM range(1000000) t(i))")
-    assert [path.name for path in tmp_path.iterdir()] == []
-
-
-def test_queries_may_overlap_and_a_limit_ends_one_that_would_not(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add("trades", [trade("AAA", n, n) for n in range(1_000)])
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: query.run("SELECT sum(price) AS s FROM trades").to_pylist(), range(8)))
-    assert answers == [[{"s": 499_500.0}]] * 8
-    assert query.run(STREAMING, How(limit=7)).num_rows == 7
 
 
 ATTACKS = """SELECT * FROM read_csv('OUTSIDE') | SELECT * FROM 'OUTSIDE' | SELECT * FROM read_text('OUTSIDE')
@@ -277,13 +287,3 @@ def test_the_same_snapshots_share_a_database_not_at_once_nor_after_a_failure_and
     for closed in made[:2]:
         assert_raises(duckdb.ConnectionException, "", closed.root.execute, "SELECT 1")
     assert made[-1].root.execute("SELECT 1").fetchall() == [(1,)]
-
-
-def test_nothing_of_a_query_is_left_for_the_next(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add("trades", [trade("AAA", 1, 5)])
-    [(_, waiting)] = query._databases._waiting if query.run(PRICES).num_rows else []
-    with waiting.root.cursor() as connection:
-        connection.execute("BEGIN TRANSACTION READ ONLY")
-        assert_raises(duckdb.Error, "read-only", connection.execute, "CREATE TABLE left_behind AS SELECT 1 AS a")
-    assert [query.run(sql).num_rows for sql in (PRICES + " WHERE symbol = 'BBB'", PRICES)] == [0, 1]
-    assert_raises(QueryRefused, "", query.run, "SELECT * FROM left_behind")

@@ -55,7 +55,7 @@ def test_json_is_one_array_of_objects_with_every_digit_and_what_it_does_not_know
     }]  # fmt: skip
 
 
-def test_parquet_reads_back_as_it_was_and_what_it_cannot_hold_says_what_to_do() -> None:
+def test_parquet_and_csv_read_back_as_they_were_and_what_they_cannot_hold_says_what_to_do() -> None:
     assert pq.read_table(pa.BufferReader(render(ROWS, "parquet"))).equals(ROWS)
     rows = pa.table({"i": pa.array([pa.MonthDayNano([0, 1, 0])])})
     assert json.loads(render(rows, "json")) == [{"i": "MonthDayNano(months=0, days=1, nanoseconds=0)"}]
@@ -64,9 +64,6 @@ def test_parquet_reads_back_as_it_was_and_what_it_cannot_hold_says_what_to_do() 
     with pytest.raises(ParameterError, match="table, csv, json, jsonl, parquet, arrow, rows"):
         render(ROWS, "xml")
     assert FORMATS == ("table", "csv", "json", "jsonl", "parquet", "arrow", "rows")
-
-
-def test_csv_reads_back() -> None:
     texts, truths = ['x"y', "l1\nl2", None, "ä,b"], [True, False, None, True]
     rows = pa.table({"a": texts, "b": truths, "c": [0.1, 1e22, None, 5e-324]})
     head, *lines = csv.reader(io.StringIO(render(rows, "csv").decode()))
@@ -75,13 +72,10 @@ def test_csv_reads_back() -> None:
     assert [float(line[2]) for line in lines if line[2]] == [0.1, 1e22, 5e-324]
 
 
-def test_what_comes_from_outside_cannot_steer_the_terminal() -> None:
+def test_text_from_outside_cannot_steer_the_terminal_widens_no_box_and_is_shortened() -> None:
     text = render(pa.table({"s": ["\x1b[2J\r\n\u202e\u2028"]}), "table").decode()
     assert "\\u001b[2J\\u000d\\u000a\\u202e\\u2028" in text
     assert not any(c in text for c in "\x1b\r\u202e\u2028")
-
-
-def test_wide_signs_keep_the_box_straight_and_long_text_is_shortened() -> None:
     lines = render(pa.table({"s": ["日本", "ab", "x" * 500]}), "table").decode().split("\n")
     assert lines[3] == "│ 日本" + " " * (CELL_WIDTH_MAX - 4) + " │"
     assert lines[5] == "│ " + "x" * (CELL_WIDTH_MAX - 1) + "… │"

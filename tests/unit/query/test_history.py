@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from board_rows import row
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.catalog import open_visible
 from marketpulse.clock import ManualClock
 from marketpulse.errors import ParameterError
@@ -82,15 +82,12 @@ def test_tick_bars_of_one_time_are_told_apart_and_keep_their_values(lake: LakeRo
     assert closes(history.bars(BarSpan("AAA", "1t", before_ms=opens[2] / 1e6, limit=1))) == [2.0]
 
 
-def test_a_page_that_was_read_is_read_again_once_the_lake_has_more(lake: LakeRows, history: LakeHistory) -> None:
+def test_a_page_is_read_anew_once_the_lake_has_more_alerts_come_by_key(lake: LakeRows, history: LakeHistory) -> None:
     add(lake, *minutes("AAA", 3))
     first = history.bars(BarSpan("AAA", "1m"))
     assert history.bars(BarSpan("AAA", "1m")) is first
     add(lake, *minutes("AAA", 1, first=3))
     assert closes(history.bars(BarSpan("AAA", "1m"))) == [1.0, 2.0, 3.0, 4.0]
-
-
-def test_alerts_come_in_order_of_their_keys_below_one_and_within_a_time(lake: LakeRows, history: LakeHistory) -> None:
     every = [(time, symbol, rule) for time in (1, 2, 3) for symbol in ("AAA", "BBB") for rule in ("high", "low")]
     receipt = row("AAA", "1m", 0, 1.0)["receipt"]
     lake.add("alerts", [alert_row(time, "raised", *of, receipt=receipt) for time, *of in reversed(every)])

@@ -96,15 +96,13 @@ def test_every_figure_of_the_first_picture_is_what_the_lake_gives(settings: Sett
     assert (as_rows(from_redis), board_of(from_redis)) == (as_rows(from_lake), board_of(from_lake))
 
 
-def test_an_empty_store_gives_nothing_and_rows_come_with_the_contracts_schemas(settings: Settings) -> None:
+def test_an_empty_store_gives_nothing_rows_their_schemas_and_a_server_away_advice(settings: Settings) -> None:
     recent = RecentRowsOfRedis(settings, COUNT)
     assert (recent.positions(), list(recent.batches())) == ({}, [])
     store(settings, [row("AAA", "1s", 10 + i, 1.0, sma_20=None, vwap=2.0) for i in range(3)], 3)
     bars, values = RecentRowsOfRedis(settings, COUNT).batches()
     assert (bars.rows.schema, values.rows.schema) == (BAR, indicators_schema(NAMES))
 
-
-def test_a_server_that_is_away_or_refuses_says_what_to_do(settings: Settings) -> None:
     def with_section(**other: Any) -> RecentRowsOfRedis:
         section = settings.sinks.redis.model_copy(update=other)
         return RecentRowsOfRedis(Settings(data_dir=settings.data_dir, sinks={"redis": section}), COUNT)

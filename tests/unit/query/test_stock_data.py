@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.ports import SqlQuestion
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.to_athena import to_athena

@@ -7,18 +7,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from marketpulse import settings as tree
 from marketpulse.errors import SettingsError
 from marketpulse.model.tables import EVENT_TIME_COLUMN
-from marketpulse.settings import (
-    AlpacaSettings,
-    AlphaVantageSettings,
-    HttpSettings,
-    Mapping,
-    Settings,
-    YahooSettings,
-    load_settings,
-    located,
-)
 from marketpulse.settings.stores import TIMED_TABLES
 
 CONFIG = Path("marketpulse.toml")
@@ -46,7 +37,7 @@ def refusal(text: str = "", **overrides: Any) -> str:
     """What is said of a configuration file that cannot be."""
     CONFIG.write_text(text)
     with pytest.raises(SettingsError) as caught:
-        load_settings(**overrides)
+        tree.load_settings(**overrides)
     return str(caught.value)
 
 
@@ -55,31 +46,29 @@ def secret(found: SecretStr | None) -> str | None:
 
 
 def test_the_file_of_the_working_directory_is_read_or_a_named_one_that_exists_else_the_defaults_hold() -> None:
-    assert load_settings().kafka.partitions == 12
+    assert tree.load_settings().kafka.partitions == 12
     _partitions(24)
-    assert load_settings().kafka.partitions == 24
-    assert load_settings(_partitions(6, Path("mine.toml"))).kafka.partitions == 6
+    assert tree.load_settings().kafka.partitions == 24
+    assert tree.load_settings(_partitions(6, Path("mine.toml"))).kafka.partitions == 6
     with pytest.raises(SettingsError, match=r"nowhere\.toml does not exist"):
-        load_settings(Path("nowhere.toml"))
+        tree.load_settings(Path("nowhere.toml"))
 
 
 def test_what_one_load_read_or_was_refused_is_forgotten_by_the_next_and_by_settings_made_in_code() -> None:
-    load_settings(_partitions(6, Path("mine.toml")))
-    assert load_settings().kafka.partitions == Settings().kafka.partitions == 12
+    tree.load_settings(_partitions(6, Path("mine.toml")))
+    assert tree.load_settings().kafka.partitions == tree.Settings().kafka.partitions == 12
     with pytest.raises(SettingsError):
-        load_settings(_partitions(-1, Path("mine.toml")))
-    assert Settings().kafka.partitions == 12
+        tree.load_settings(_partitions(-1, Path("mine.toml")))
+    assert tree.Settings().kafka.partitions == 12
 
 
-def test_the_command_line_wins_over_the_environment_that_over_dotenv_and_that_over_the_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_command_line_wins_over_environment_over_dotenv_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
     _partitions(24)
     DOTENV.write_text("MARKETPULSE_KAFKA__PARTITIONS=25\n")
-    assert load_settings().kafka.partitions == 25
+    assert tree.load_settings().kafka.partitions == 25
     monkeypatch.setenv("MARKETPULSE_KAFKA__PARTITIONS", "26")
-    assert load_settings().kafka.partitions == 26
-    assert load_settings(kafka={"partitions": 27}).kafka.partitions == 27
+    assert tree.load_settings().kafka.partitions == 26
+    assert tree.load_settings(kafka={"partitions": 27}).kafka.partitions == 27
 
 
 def test_a_group_keeps_what_another_source_does_not_name_and_rules_are_tables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,15 +77,15 @@ def test_a_group_keeps_what_another_source_does_not_name_and_rules_are_tables(mo
         '[[engine.alerts]]\nname = "up"\nfor_s = 60\n'
     )
     rules = ({"name": "dip", "expression": "close < 9"}, {"name": "up", "for_s": 60})
-    assert load_settings(CONFIG).engine.alerts == rules
+    assert tree.load_settings(CONFIG).engine.alerts == rules
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092")
-    kafka = load_settings(kafka={"topic_prefix": "desk-"}).kafka
+    kafka = tree.load_settings(kafka={"topic_prefix": "desk-"}).kafka
     assert (kafka.partitions, kafka.bootstrap_servers, kafka.topic_prefix) == (24, "kafka-1:9092", "desk-")
 
 
 def test_dotenv_may_have_names_of_existing_projects_and_other_programs_but_no_misspelt_one_of_ours() -> None:
     DOTENV.write_text("KAFKA_BOOTSTRAP_SERVERS=kafka-1:9092\nKAFKA_TOPIC=prices\nAWS_S3_BUCKET=mine\n")
-    settings = load_settings()
+    settings = tree.load_settings()
     assert (settings.kafka.bootstrap_servers, settings.sources["prices"].kind) == ("kafka-1:9092", "kafka")
     stored = (settings.lake_url(), settings.archive_url())
     assert stored == ("s3://mine/marketpulse/lake", "s3://mine/marketpulse/archive")
@@ -105,22 +94,27 @@ def test_dotenv_may_have_names_of_existing_projects_and_other_programs_but_no_mi
     lines = [f"{name}={value}" for name, value in {**mapping, "columns__price": "Last"}.items() if name != "columns"]
     named = "\n".join(f"MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__{line}" for line in lines)
     DOTENV.write_text(f"KAFKA_TOPIC=Stock-Prices, ticks,\n{named}\n")
-    sources = {name: source.model_dump() for name, source in load_settings().sources.items()}
+    sources = {name: source.model_dump() for name, source in tree.load_settings().sources.items()}
     assert [(name, source["topic"]) for name, source in sources.items()] == [("Stock-Prices",) * 2, ("ticks",) * 2]
-    assert (sources["Stock-Prices"]["mapping"], Mapping().model_dump()) == (mapping, sources["ticks"]["mapping"])
+    assert (sources["Stock-Prices"]["mapping"], tree.Mapping().model_dump()) == (mapping, sources["ticks"]["mapping"])
     DOTENV.write_text("EDITOR_THEME=dark\nSQL=postgres://x\nMARKETPULSE_KAFKA__PARTITIONS=25\n")
-    assert load_settings().kafka.partitions == 25
+    assert tree.load_settings().kafka.partitions == 25
     DOTENV.write_text("MARKETPULSE_KAFKAA__PARTITIONS=25\n")
     with pytest.raises(SettingsError, match="marketpulse_kafkaa__partitions"):
-        load_settings()
+        tree.load_settings()
 
 
-def test_the_example_of_dotenv_is_read_once_its_comments_are_taken_off() -> None:
+def test_dotenvs_example_is_read_and_redis_password_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[3] / ".env.example").read_text()
     DOTENV.write_text(re.sub(r"^# (?=[A-Z_]+=)", "", text, flags=re.MULTILINE))
-    settings = load_settings()
+    settings = tree.load_settings()
     assert (settings.serve.port, settings.kafka.client["sasl.username"]) == (9000, "me")
     assert (settings.engine.timeframes, "stock-prices" in settings.sources) == (("1m", "1h", "1d"), True)
+    monkeypatch.setenv("MARKETPULSE_SINKS__REDIS__PASSWORD", "hidden")
+    monkeypatch.setenv("MARKETPULSE_SINKS__REDIS__EXPIRE", "never")
+    section = tree.load_settings().sinks.redis
+    assert (secret(section.password), "hidden" in repr(section), section.expire_s) == ("hidden", False, 0)
+    assert section.model_copy(update={"expire": "7d"}).expire_s == 7 * 86_400
 
 
 @pytest.mark.parametrize(("section", "line", "said"), [
@@ -149,14 +143,6 @@ def test_what_cannot_stand_in_the_file_is_refused_and_no_secret_is_shown(section
     assert "x1y2" not in message
 
 
-def test_the_password_of_redis_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MARKETPULSE_SINKS__REDIS__PASSWORD", "hidden")
-    monkeypatch.setenv("MARKETPULSE_SINKS__REDIS__EXPIRE", "never")
-    section = load_settings().sinks.redis
-    assert (secret(section.password), "hidden" in repr(section), section.expire_s) == ("hidden", False, 0)
-    assert section.model_copy(update={"expire": "7d"}).expire_s == 7 * 86_400
-
-
 @pytest.mark.parametrize(("theirs", "ours", "sink", "field"), [
     ("INFLUX_TOKEN", "MARKETPULSE_SINKS__INFLUX__TOKEN", "influx", "token"),
     ("PGPASSWORD", "MARKETPULSE_SINKS__POSTGRES__PASSWORD", "postgres", "password"),
@@ -167,7 +153,7 @@ def test_a_stores_secret_is_understood_under_two_names_ours_wins_and_it_is_never
     monkeypatch.setenv("AWS_S3_BUCKET", "bucket")
     for name, value in ((theirs, "hush"), (ours, "hush-hush")):
         monkeypatch.setenv(name, value)
-        settings = load_settings()
+        settings = tree.load_settings()
         assert secret(getattr(getattr(settings.sinks, sink), field)) == value
         assert settings.sinks.lake.url == "s3://bucket/marketpulse/lake"
         assert "hush" not in repr(settings)
@@ -195,9 +181,7 @@ def test_a_wrong_setting_is_named_with_its_line_and_what_to_write(text: str, sai
     assert "x1y2" not in message
 
 
-def test_a_wrong_variable_is_named_and_an_error_of_later_by_the_line_of_the_setting_that_it_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_wrong_variable_is_named_and_a_later_error_by_its_settings_line(monkeypatch: pytest.MonkeyPatch) -> None:
     DOTENV.write_text("\nMARKETPULSE_BROKER__HEAP_MB=9\n")
     assert refusal().startswith(".env:2: MARKETPULSE_BROKER__HEAP_MB: broker.heap_mb: Input should be greater")
     assert refusal(broker={"heap_mb": 10}).startswith("command line: broker.heap_mb: ")
@@ -210,30 +194,28 @@ def test_a_wrong_variable_is_named_and_an_error_of_later_by_the_line_of_the_sett
     CONFIG.write_text(
         '[sources.mine]\nkind = "replay"\nfiles = ["a.csv"]\n\n[[engine.alerts]]\nname = "a"\n[[engine.alerts]]\nname = "b"\n'
     )
-    load_settings()
+    tree.load_settings()
     for said, where in (
         ("broker.heap_opts: -Xmx1GB is no size", "KAFKA_HEAP_OPTS: "), ("engine.alerts.1: rule 'b'", "marketpulse.toml:7: "),
         ("sources.mine: replay: a.csv is no file (from a directory, files …)", "marketpulse.toml:3: "), ("the disk is full", ""),
     ):  # fmt: skip
-        assert str(located(SettingsError(said))) == where + said
+        assert str(tree.located(SettingsError(said))) == where + said
 
 
-def test_blocks_are_read_from_the_environment_by_any_name_which_goes_before_the_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_blocks_come_from_the_environment_by_any_name_and_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     CONFIG.write_text(
         "[kafka.producer]\nlinger.ms = 1\nbatch.size = 9\nretries = 7\n[broker.properties]\nnum.io.threads = 3\n"
     )
     monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER", '{"compression.type": "zstd", "linger.ms": 5}')
     monkeypatch.setenv("MARKETPULSE_KAFKA__PRODUCER__BATCH_BYTES", "4096")
-    settings = load_settings()
+    settings = tree.load_settings()
     found = settings.kafka.producer
     assert (found.compression, found.linger_ms, found.batch_bytes) == ("zstd", 5, 4_096)
     assert (found.properties, settings.broker.properties) == ({"retries": 7}, {"num.io.threads": 3})
 
 
 def key() -> str | None:
-    return secret(load_settings().keys.alpha_vantage)
+    return secret(tree.load_settings().keys.alpha_vantage)
 
 
 @pytest.mark.parametrize("name", KEY_NAMES)
@@ -243,7 +225,7 @@ def test_the_key_comes_from_the_environment_or_from_dotenv(name: str, monkeypatc
     assert key() == "from-the-file"
     monkeypatch.setenv(name, "from-the-environment")
     assert key() == "from-the-environment"
-    assert "from-the" not in repr(load_settings())
+    assert "from-the" not in repr(tree.load_settings())
 
 
 def test_the_more_special_name_wins_and_a_sources_token_is_known_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,19 +234,20 @@ def test_the_more_special_name_wins_and_a_sources_token_is_known_by_its_place(mo
         assert key() == name
     CONFIG.write_text('[sources.push]\nkind = "http"\nport = 0\n')
     monkeypatch.setenv("MARKETPULSE_SOURCES__PUSH__TOKEN", WORD)
-    source = load_settings().sources["push"]
-    assert isinstance(source, HttpSettings)
+    source = tree.load_settings().sources["push"]
+    assert isinstance(source, tree.HttpSettings)
     assert secret(source.token) == WORD
 
 
 @pytest.mark.parametrize(("kind", "given"), [
-    (AlphaVantageSettings, {"symbols": []}), (AlphaVantageSettings, {"symbols": ["A", "A"]}),
-    (AlphaVantageSettings, {"symbols": ["A B"]}), (AlphaVantageSettings, {"symbols": ["A"], "interval": "2min"}),
-    (AlphaVantageSettings, {"symbols": ["A"], "spread": ["16:00", "09:30"]}),
-    (AlphaVantageSettings, {"symbols": ["A"], "spread": ["9:30", "16:00"]}),
-    (YahooSettings, {"symbols": ["A"], "history": "five days"}),
-    (YahooSettings, {"symbols": [f"S{i}" for i in range(401)]}), (HttpSettings, {"token": "short"}),
-    (HttpSettings, {"host": "0.0.0.0"}),  # noqa: S104  (that it is refused)
+    (tree.AlphaVantageSettings, {"symbols": []}), (tree.AlphaVantageSettings, {"symbols": ["A", "A"]}),
+    (tree.AlphaVantageSettings, {"symbols": ["A B"]}),
+    (tree.AlphaVantageSettings, {"symbols": ["A"], "interval": "2min"}),
+    (tree.AlphaVantageSettings, {"symbols": ["A"], "spread": ["16:00", "09:30"]}),
+    (tree.AlphaVantageSettings, {"symbols": ["A"], "spread": ["9:30", "16:00"]}),
+    (tree.YahooSettings, {"symbols": ["A"], "history": "five days"}),
+    (tree.YahooSettings, {"symbols": [f"S{i}" for i in range(401)]}), (tree.HttpSettings, {"token": "short"}),
+    (tree.HttpSettings, {"host": "0.0.0.0"}),  # noqa: S104  (that it is refused)
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(kind: Any, given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -277,12 +260,12 @@ def test_what_cannot_be_is_refused(kind: Any, given: dict[str, Any]) -> None:
 ])  # fmt: skip
 def test_keys_of_feeds_are_known_by_others_names(variable: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, WORD)
-    keys = load_settings().keys
+    keys = tree.load_settings().keys
     assert (secret(getattr(keys, name)), WORD in repr(keys)) == (WORD, False)
 
 
 def test_a_symbol_s_bars_come_from_one_origin_and_the_tables_with_a_time_are_those_of_the_model() -> None:
     with pytest.raises(ValidationError, match="set trades or bars to false"):
-        AlpacaSettings(symbols=("AAPL",), bars=True)
-    assert AlpacaSettings(symbols=("AAPL",), trades=False, bars=True).bars
+        tree.AlpacaSettings(symbols=("AAPL",), bars=True)
+    assert tree.AlpacaSettings(symbols=("AAPL",), trades=False, bars=True).bars
     assert set(TIMED_TABLES) == {table for table, column in EVENT_TIME_COLUMN.items() if column is not None}

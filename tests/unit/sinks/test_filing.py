@@ -1,12 +1,18 @@
-"""Where the archive's rows are filed, which of its files become one, and what the settings make of it."""
+"""Where the archive's rows are filed, which files become one, what settings make of it, and how columns are encoded."""
 
-from dataclasses import replace
+import gzip
+import io
+import json
+import struct
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +27,9 @@ from marketpulse.settings import Settings
 from marketpulse.sinks import filing
 from marketpulse.sinks.archive import open_archive
 from marketpulse.sinks.compaction import CLASS_BYTES, FILES_MAX, MERGES_MAX, SERIES_PER_MERGE, Merge, plan
+from marketpulse.sinks.formats import JsonLinesFormat
 from marketpulse.sinks.held import HeldRows, position
+from marketpulse.sinks.lake_encoding import encoding_of, narrowed, with_names
 
 DAY_NS = 86_400 * 10**9
 MAY_1 = 19_844  # 2024-05-01, in days since 1970
@@ -35,7 +43,7 @@ SPAN = "market-03-000000001200-000000003400"
 YEAR = "table=bars/date=1987-01-01/bars-00-000000000000-000000000010-year-merged42.jsonl.gz"
 
 
-def test_the_path_is_the_contracts() -> None:
+def test_the_path_is_the_contracts_midnight_utc_parts_rows_and_by_date_they_stay_as_they_are() -> None:
     """A year's file lies under its first day, and a merged one names its commit."""
     day = filing.Place("trades", "2024-05-01", "market", 3, 1200, 3400)
     assert day.path(".parquet") == f"table=trades/date=2024-05-01/{SPAN}.parquet"
@@ -46,6 +54,20 @@ def test_the_path_is_the_contracts() -> None:
     assert of_symbol == f"table=trades/symbol=AAPL/date=2024-05-01/{SPAN}.parquet"
     assert (filing.series_of(of_symbol), filing.symbol_of(of_symbol)) == ("symbol=AAPL/", "AAPL")
     assert (filing.series_of(YEAR), filing.symbol_of(YEAR), filing.series_of("notes.txt")) == ("", None, "")
+    midnight = (MAY_1 + 1) * DAY_NS
+    parts = filing.split_by_period("trades", trades(midnight - 1, midnight, midnight - 2), 0)
+    assert {day: part["n"].to_pylist() for day, part in parts.items()} == {"2024-05-01": [0, 2], "2024-05-02": [1]}
+    now = MAY_1 * DAY_NS + 5
+    assert list(filing.split_by_period("trades", trades(None, 0), now)) == ["2024-05-01", "old"]
+    assert list(filing.split_by_period("dead_letters", pa.table({"reason": ["x"]}), now)) == ["2024-05-01"]
+    assert filing.split_by_period("trades", trades(), 0) == {}
+    random = [(MAY_1 - 367 - 400 * n) * DAY_NS for n in (7, 2, 5, 0)] + [(MAY_1 - 366) * DAY_NS]
+    parts = filing.split_by_period("trades", trades(*random), MAY_1 * DAY_NS)
+    assert {period: part["n"].to_pylist() for period, part in parts.items()} == {"2023-05-01": [4], "old": [0, 1, 2, 3]}
+    rows = pa.table({"symbol": ["A", "B"]})
+    assert filing.split_by_series("trades", rows, "date") == {"": rows}
+    assert filing.split_by_series("dead_letters", rows, "symbol/date") == {"": rows}
+    assert filing.split_by_series("trades", rows.slice(0, 0), "date") == {}
 
 
 @pytest.mark.parametrize(("path", "partition"), [
@@ -58,19 +80,6 @@ def test_the_path_is_the_contracts() -> None:
 ])  # fmt: skip
 def test_a_file_says_whose_it_is_and_foreign_files_are_nobodys(path: str, partition: str | None) -> None:
     assert filing.filed_for(path) == partition
-
-
-def test_midnight_utc_parts_the_rows_and_those_without_a_time_are_of_the_day_of_writing() -> None:
-    midnight = (MAY_1 + 1) * DAY_NS
-    parts = filing.split_by_period("trades", trades(midnight - 1, midnight, midnight - 2), 0)
-    assert {day: part["n"].to_pylist() for day, part in parts.items()} == {"2024-05-01": [0, 2], "2024-05-02": [1]}
-    now = MAY_1 * DAY_NS + 5
-    assert list(filing.split_by_period("trades", trades(None, 0), now)) == ["2024-05-01", "old"]
-    assert list(filing.split_by_period("dead_letters", pa.table({"reason": ["x"]}), now)) == ["2024-05-01"]
-    assert filing.split_by_period("trades", trades(), 0) == {}
-    random = [(MAY_1 - 367 - 400 * n) * DAY_NS for n in (7, 2, 5, 0)] + [(MAY_1 - 366) * DAY_NS]
-    parts = filing.split_by_period("trades", trades(*random), MAY_1 * DAY_NS)
-    assert {period: part["n"].to_pylist() for period, part in parts.items()} == {"2023-05-01": [4], "old": [0, 1, 2, 3]}
 
 
 @given(days=st.lists(st.integers(0, 30_000), min_size=1, max_size=300))
@@ -90,13 +99,18 @@ def some_days(count: int, rows: int) -> dict[str, int]:
     return {str(date(2023, 1, 1) + timedelta(n)): rows for n in range(count)}
 
 
-def test_many_days_with_few_rows_are_sparse_but_for_the_newest_and_full_ones() -> None:
+def test_many_days_with_few_rows_are_sparse_and_move_into_the_file_of_their_year() -> None:
     days = some_days(filing.SPARSE_DAYS + 1 + filing.SETTLED_DAYS, 1)
     assert filing.sparse_days(days) == set(sorted(days)[: -filing.SETTLED_DAYS])
     few, full = some_days(filing.SPARSE_DAYS + filing.SETTLED_DAYS, 1), some_days(200, filing.SPARSE_ROWS)
     assert filing.sparse_days({}) == filing.sparse_days(few) == filing.sparse_days(full) == set()
     mixed = filing.sparse_days(some_days(100, 1) | {"2023-02-01": 10_000})
     assert ("2023-02-01" not in mixed, len(mixed)) == (True, 100 - 1 - filing.SETTLED_DAYS)
+    sparse = [files(1, period=str(date(2023, 3, 1) + timedelta(n)), rows=1)[0] for n in range(40)]
+    year = replace(sparse[0], period="2023", path="year", first_offset=7)
+    (merge,) = plan([*sparse, year])
+    assert merge.period == "2023"
+    assert set(merge.sources) == {*sparse[:-3], year}  # the last three sparse are not settled
 
 
 # A directory for each symbol.
@@ -134,13 +148,6 @@ def test_every_row_is_filed_once_with_its_symbol_in_the_order_of_the_log(symbols
     assert len({where.lower() for where in parts}) == len(parts)  # also where a file system ignores case
 
 
-def test_by_date_and_for_dead_letters_the_rows_stay_as_they_are() -> None:
-    rows = pa.table({"symbol": ["A", "B"]})
-    assert filing.split_by_series("trades", rows, "date") == {"": rows}
-    assert filing.split_by_series("dead_letters", rows, "symbol/date") == {"": rows}
-    assert filing.split_by_series("trades", rows.slice(0, 0), "date") == {}
-
-
 DAY = "2024-05-01"
 SMALL, MIDDLE, LARGE = 1_000, CLASS_BYTES[0], CLASS_BYTES[1]
 
@@ -150,7 +157,7 @@ def files(count: int, size: int = SMALL, period: str = DAY, table: str = "trades
     return [StoredFile(f"{path}/{n}", table, period, n * 10, n * 10 + 10, rows, size) for n in range(count)]
 
 
-def test_small_files_of_a_day_size_class_and_table_are_merged_oldest_first_once_there_are_enough() -> None:
+def test_small_files_merge_oldest_first_by_symbol_and_a_day_that_is_over_becomes_one() -> None:
     assert plan([]) == plan(files(FILES_MAX - 1) + files(FILES_MAX - 1, period="2024-05-02")) == []
     own = files(FILES_MAX)
     assert plan(reversed(own)) == [Merge("trades", "2024-05-01", tuple(own))]
@@ -162,14 +169,16 @@ def test_small_files_of_a_day_size_class_and_table_are_merged_oldest_first_once_
     assert plan(files(100, LARGE)) == []
     many = [f for n in range(50) for f in files(FILES_MAX, period=str(date(2024, 1, 1) + timedelta(n)))]
     assert len(plan(many)) == MERGES_MAX, "one flush does not merge a whole history"
-
-
-def test_sparse_days_move_into_the_file_of_their_year() -> None:
-    days = [files(1, period=str(date(2023, 3, 1) + timedelta(n)), rows=1)[0] for n in range(40)]
-    year = replace(days[0], period="2023", path="year", first_offset=7)
-    (merge,) = plan([*days, year])
-    assert merge.period == "2023"
-    assert set(merge.sources) == {*days[:-3], year}  # the last three days are not settled
+    ours = [of_symbol("A", "2024-05-01", n) for n in range(FILES_MAX)]
+    few = [of_symbol("B", "2024-05-01", n) for n in range(FILES_MAX - 1)]
+    assert plan(few + ours) == [Merge("trades", "2024-05-01", tuple(ours), "symbol=A/")]
+    over = [of_symbol("A", "2024-05-01", n) for n in range(2)]
+    single, large = of_symbol("A", "2024-05-02", 5), of_symbol("A", "2024-05-01", 9, LARGE)
+    newest = [of_symbol("A", "2024-05-05", n) for n in range(6, 8)]
+    assert plan([*over, single, large, *newest]) == [Merge("trades", "2024-05-01", tuple(over), "symbol=A/")]
+    symbols = 1_000  # the files of each are due every FILES_MAX flushes, so a flush must merge that part of them
+    many = [of_symbol(str(s), "2024-05-01", n) for s in range(symbols) for n in range(FILES_MAX)]
+    assert len(plan(many)) == symbols // SERIES_PER_MERGE > symbols / FILES_MAX
 
 
 @given(sizes=st.lists(st.integers(10_000, 2_000_000), min_size=1, max_size=400))
@@ -188,19 +197,6 @@ def test_a_days_files_stay_few_and_every_row_is_kept_however_many_are_flushed(si
 def of_symbol(symbol: str, period: str, first: int, size: int = SMALL) -> StoredFile:
     path = f"table=trades/symbol={symbol}/date={period}/{first}-{size}"
     return StoredFile(path, "trades", period, first, first + 1, 500, size)
-
-
-def test_each_symbol_is_merged_by_itself_a_day_that_is_over_becomes_one_file_and_many_symbols_keep_up() -> None:
-    ours = [of_symbol("A", "2024-05-01", n) for n in range(FILES_MAX)]
-    few = [of_symbol("B", "2024-05-01", n) for n in range(FILES_MAX - 1)]
-    assert plan(few + ours) == [Merge("trades", "2024-05-01", tuple(ours), "symbol=A/")]
-    over = [of_symbol("A", "2024-05-01", n) for n in range(2)]
-    single, large = of_symbol("A", "2024-05-02", 5), of_symbol("A", "2024-05-01", 9, LARGE)
-    newest = [of_symbol("A", "2024-05-05", n) for n in range(6, 8)]
-    assert plan([*over, single, large, *newest]) == [Merge("trades", "2024-05-01", tuple(over), "symbol=A/")]
-    symbols = 1_000  # the files of each are due every FILES_MAX flushes, so a flush must merge that part of them
-    many = [of_symbol(str(s), "2024-05-01", n) for s in range(symbols) for n in range(FILES_MAX)]
-    assert len(plan(many)) == symbols // SERIES_PER_MERGE > symbols / FILES_MAX
 
 
 def opened(tmp_path: Path, **section: Any) -> Sink:
@@ -276,3 +272,100 @@ def test_rows_are_held_once_and_counted_until_stored_and_a_gap_dropped_rows_and_
     held.take(batch("trades", 0, 10, 12))
     with pytest.raises(Fatal, match="redis does not store the table 'events', only trades, bars"):
         HeldRows("redis", ("trades", "bars")).take(batch("events", 0, 0, 4))
+
+
+def lines(data: bytes) -> list[str]:
+    text = gzip.decompress(data).decode()
+    assert text.endswith("\n") or not text
+    return text.split("\n")[:-1]
+
+
+def encoded(values: list[Any], kind: pa.DataType) -> list[Any]:
+    """What a reader finds of a column."""
+    data = JsonLinesFormat().encode(pa.table({"x": pa.array(values, kind)}))
+    assert data == JsonLinesFormat().encode(pa.table({"x": pa.array(values, kind)})), "the same rows, the same bytes"
+    return [json.loads(line)["x"] for line in lines(data)]
+
+
+@given(
+    floating=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50),
+    whole=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=50),
+    texts=st.lists(st.text(), min_size=1, max_size=20),
+)
+def test_numbers_read_back_exact_any_text_is_a_line(floating: list[float], whole: list[int], texts: list[str]) -> None:
+    assert [struct.pack("d", n) for n in encoded(floating, pa.float64())] == [struct.pack("d", n) for n in floating]
+    assert (encoded(whole, pa.int64()), encoded(texts, pa.string())) == (whole, texts)
+
+
+def test_missing_values_nested_ones_and_dates_are_json_and_merged_files_their_lines_one_after_the_other() -> None:
+    encode = JsonLinesFormat().encode
+    rows = pa.table(
+        {"a": [None], "d": [date(2024, 5, 1)], "l": [["x"]], "receipt": [{"first_offset": 1, "topic": None}]}
+    )
+    line = '{"a":null,"d":"2024-05-01","l":["x"],"receipt_first_offset":1,"receipt_topic":null}'
+    assert lines(encode(rows)) == [line]
+    mark = {"type": "quality", "symbol": "A", "rule": "spike", "offset": 7, "x": {"y": 1}}
+    place = {"type": ["quality"], "body": [json.dumps(mark)], "partition": [3], "offset": [9]}
+    for more, symbol in (({"symbol": ["A"]}, {"symbol": "A"}), ({}, {})):  # or the path says it
+        (event,) = map(json.loads, lines(encode(pa.table(more | place))))
+        own = {"type": "quality", "rule": "spike", "x": {"y": 1}, "quality_offset": 7, **symbol}
+        assert event == own | {"partition": 3, "offset": 9}
+    parts = [encode(pa.table({"n": [1, 2]})), encode(pa.table({"n": [3], "m": ["\n"]}))]
+    data, count = JsonLinesFormat().merge(parts)
+    assert (count, lines(data)) == (3, ['{"n":1}', '{"n":2}', '{"n":3,"m":"\\n"}'])
+
+
+N = 20_000
+
+
+def rows() -> pa.Table:
+    chance = np.random.default_rng(1)
+    receipt = pa.StructArray.from_arrays([pa.array(np.arange(N)), pa.array(["t"] * N)], ["first_offset", "topic"])
+    return pa.table({
+        "symbol": np.repeat(["A", "B"], N // 2), "event_time_ns": 10**18 + chance.integers(1, 10**6, N).cumsum(),
+        "price": np.round(chance.random(N), 2), "value": chance.random(N), "trade_id": [f"id{i}" for i in range(N)],
+        "partition": pa.array(np.zeros(N), pa.int32()), "late": pa.array([True] * N), "venue": pa.nulls(N, pa.string()),
+        "conditions": pa.nulls(N, pa.list_(pa.string())), "receipt": receipt,
+    })  # fmt: skip
+
+
+def written(table: pa.Table) -> pq.ParquetFile:
+    file = io.BytesIO()
+    with pq.ParquetWriter(file, table.schema, store_schema=False, **asdict(encoding_of(table))) as writer:
+        writer.write_table(table)
+    file.seek(0)
+    return pq.ParquetFile(file)
+
+
+def test_each_column_is_encoded_by_what_it_holds_and_reads_back_the_same_and_so_do_no_rows() -> None:
+    file = written(with_names(rows()))
+    group = file.metadata.row_group(0)
+    chunks = {c.path_in_schema: c for c in map(group.column, range(group.num_columns))}
+    in_dictionary = {name for name, chunk in chunks.items() if "RLE_DICTIONARY" in chunk.encodings}
+    assert in_dictionary == {"symbol", "price", "partition", "venue", "conditions.list.element", "receipt.topic"}
+    differences = {name for name, chunk in chunks.items() if "DELTA_BINARY_PACKED" in chunk.encodings}
+    assert differences == {"event_time_ns", "receipt.first_offset"}
+    plain = {name: chunk.compression for name, chunk in chunks.items() if name not in in_dictionary | differences}
+    assert plain == dict.fromkeys(("value", "trade_id", "late"), "ZSTD")
+    assert {chunks[name].compression for name in differences} == {"UNCOMPRESSED"}
+    assert file.read().equals(rows())
+    empty = with_names(rows().slice(0, 0))
+    assert written(empty).read().num_rows == narrowed(empty).num_rows == 0
+
+
+def test_names_are_dictionaries_ids_are_not_and_a_row_group_has_no_name_that_none_of_its_rows_holds() -> None:
+    found = with_names(pa.concat_tables([rows(), rows()]))
+    kinds = {f.name: pa.types.is_dictionary(f.type) for f in found.schema}
+    assert {name for name, is_names in kinds.items() if is_names} == {"symbol"}
+    assert all(column.num_chunks == 1 for column in found.columns)
+    assert found.schema.field("venue").type == pa.string()
+    assert found["symbol"].to_pylist() == rows()["symbol"].to_pylist() * 2
+    names = pa.array(["A", None, "C", "A"]).dictionary_encode()
+    wide = pa.DictionaryArray.from_arrays(names.indices, pa.array(["A", "C", "D"]))
+    found = narrowed(pa.table({"symbol": wide, "n": [1, 2, 3, 4]}))
+    assert found["symbol"].to_pylist() == ["A", None, "C", "A"]
+    assert sorted(found["symbol"].chunk(0).dictionary.to_pylist()) == ["A", "C"]
+    part = narrowed(found.slice(2, 1))
+    assert part["symbol"].chunk(0).dictionary.to_pylist() == ["C"]
+    statistics = written(part).metadata.row_group(0).column(0).statistics
+    assert (statistics.min, statistics.max) == ("C", "C")

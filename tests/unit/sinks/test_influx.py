@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from pydantic import SecretStr
@@ -13,12 +14,15 @@ from pydantic import SecretStr
 from influx_contract import TOKEN, Contract, serving
 from log_of_rows import START_NS, batch, stretch
 from marketpulse.errors import Fatal, MarketPulseError, Retryable, SettingsError
+from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import InfluxSettings
 from marketpulse.sinks.influx import InfluxSink, open_influx
 from marketpulse.sinks.influx_api import Api, TooLarge, connect
 from marketpulse.sinks.influx_http import Answer, Connection
+from marketpulse.sinks.influx_points import keys, points
+from marketpulse.sinks.line_protocol import bodies, escaped, lines
 from marketpulse.telemetry import REGISTRY
 from refused import assert_raises
 
@@ -58,6 +62,30 @@ def test_rows_are_written_once_by_their_keys(server: Contract) -> None:
     assert by_default == ("bars", "indicators", "alerts"), "bars and what follows from them"
 
 
+def test_a_withdrawn_bar_has_no_prices_or_says_so(server: Contract) -> None:
+    sink = opened(server)
+    head = {"symbol": "A", "timeframe": "1m", "open_time_ns": 60, "close_time_ns": 120}
+    for offset, (revision, close) in enumerate([(0, 1.5), (1, None)]):
+        rows = [{**head, "revision": revision, "close": close}]
+        schema = TABLES["bars"][1]
+        sink.write(SinkBatch("bars", "bars", 0, offset, offset + 1, pa.RecordBatch.from_pylist(rows, schema=schema)))
+        sink.flush()
+    (point,) = server.fields("bars")
+    assert point["withdrawn"] is True
+    assert ("close" in point) == (server.version == 3)  # 3.x removes no points
+
+
+def test_trades_that_share_a_point_are_counted(server: Contract) -> None:
+    before = refused_points("same_key")
+    sink = opened(server, trade_slots=1)
+    some = batch("trades", 0, 0, 2)
+    same = some.rows.set_column(3, "event_time_ns", some.rows.column("event_time_ns").take([0, 0]))
+    same = same.set_column(1, "symbol", some.rows.column("symbol").take([0, 0]))
+    sink.write(SinkBatch("trades", "market", 0, 0, 2, same))
+    sink.flush()
+    assert refused_points("same_key") == before + 1
+
+
 @pytest.mark.parametrize(("given", "refusals", "writes"), [
     pytest.param({"body_bytes_max": 1_000, "gzip": False}, 0, 11, id="bodies stay below their size"),
     pytest.param({}, 2, 4, id="a body that is too large is sent in halves"),
@@ -85,33 +113,9 @@ def test_one_row_that_is_too_large_is_said_and_after_a_fault_everything_is_writt
     assert len(closes(server)) == 40
 
 
-def test_a_withdrawn_bar_has_no_prices_or_says_so(server: Contract) -> None:
-    sink = opened(server)
-    head = {"symbol": "A", "timeframe": "1m", "open_time_ns": 60, "close_time_ns": 120}
-    for offset, (revision, close) in enumerate([(0, 1.5), (1, None)]):
-        rows = [{**head, "revision": revision, "close": close}]
-        schema = TABLES["bars"][1]
-        sink.write(SinkBatch("bars", "bars", 0, offset, offset + 1, pa.RecordBatch.from_pylist(rows, schema=schema)))
-        sink.flush()
-    (point,) = server.fields("bars")
-    assert point["withdrawn"] is True
-    assert ("close" in point) == (server.version == 3)  # 3.x removes no points
-
-
 def refused_points(reason: str) -> float:
     labels = {"sink": "influx", "reason": reason}
     return REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0
-
-
-def test_trades_that_share_a_point_are_counted(server: Contract) -> None:
-    before = refused_points("same_key")
-    sink = opened(server, trade_slots=1)
-    some = batch("trades", 0, 0, 2)
-    same = some.rows.set_column(3, "event_time_ns", some.rows.column("event_time_ns").take([0, 0]))
-    same = same.set_column(1, "symbol", some.rows.column("symbol").take([0, 0]))
-    sink.write(SinkBatch("trades", "market", 0, 0, 2, same))
-    sink.flush()
-    assert refused_points("same_key") == before + 1
 
 
 LINE = b"bars,symbol=A,timeframe=1m close=1.5,revision=0i 1714521600000000000\n"
@@ -254,7 +258,7 @@ def test_any_requests_fault_says_what_to_do(status: int, body: Any, kind: type[M
     assert TOKEN not in str(found)
 
 
-def test_a_server_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_left_alone_as_it_asks_and_no_answer_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Contract(2)) as server, monkeypatch.context() as clock:
         connection = Connection(InfluxSettings(url=server.url, token=SecretStr(TOKEN)))
         now = time.monotonic()
@@ -265,11 +269,85 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.Monke
         assert server.asked == []
         now += 7
         assert connection.get("/ping").status == 204
-
-
-def test_no_answer_is_waited_for_and_a_fault_of_the_rows_is_left_to_whoever_wrote_them() -> None:
     with serving(Contract(2)) as server:
         pass
     with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
         Connection(InfluxSettings(url=server.url)).get("/ping")
     assert fault(400, {"error": "unable to parse"}) is None
+
+
+def test_a_line_has_tags_typed_fields_escaped_signs_and_nanoseconds_or_is_refused() -> None:
+    minute = {"symbol": ["A"], "timeframe": ["1m"], "open_time_ns": [1_714_521_600_000_000_000]}
+    rows = pl.DataFrame({**minute, "close": [10.5], "trade_count": [3], "source": ["x"], "late": [True]})
+    assert lines("bars", rows, ("symbol", "timeframe"), "open_time_ns").to_list() == [
+        'bars,symbol=A,timeframe=1m close=10.5,trade_count=3i,source="x",late=true 1714521600000000000'
+    ]
+    odd = {"venue": [None, "", "X"], "a": [None, float("nan"), float("inf")]}
+    rows = pl.DataFrame({"t": [1, 2, 3], **odd, "n": [1, 2, 3]})
+    assert lines("m", rows, ("venue",), "t").to_list() == ["m n=1i 1", "m n=2i 2", "m,venue=X n=3i 3"]
+    rows = pl.DataFrame({"t": [1, 2, 3, 4], "x": [0.1, 1 / 3, 5e-324, -0.0]})
+    texts = ["m x=0.1 1", "m x=0.3333333333333333 2", "m x=5e-324 3", "m x=-0.0 4"]
+    assert lines("m", rows, (), "t").to_list() == texts
+    assert (escaped("a,b c=d"), escaped("a\\b\n")) == (r"a\,b\ c\=d", "a\u29f5b\u240a")
+    rows = pl.DataFrame({"t": [1], "body": ['a "b" \\ c,d=e\n']})  # of a text only quotes and backslashes
+    assert lines("m", rows, (), "t").to_list() == ['m body="a \\"b\\" \\\\ c,d=e\n" 1']
+    with pytest.raises(TypeError, match="a field cannot be List"):
+        lines("m", pl.DataFrame({"t": [1], "x": [[1]]}), (), "t")
+
+
+def trades(*rows: tuple[int, int, int]) -> pa.Table:
+    """Trades of one symbol from (time, offset, row)."""
+    head = {"type": "trade", "symbol": "A", "source": "s", "price": 1.0, "size": 1.0, "topic": "market", "partition": 0}
+    some = [{**head, "event_time_ns": time, "offset": offset, "row": row} for time, offset, row in rows]
+    return pa.Table.from_pylist(some, schema=TABLES["trades"][1])
+
+
+def slots(*rows: tuple[int, int, int], trade_slots: int = 4) -> list[str]:
+    return points("trades", trades(*rows), trade_slots).rows["slot"].to_list()
+
+
+def test_of_one_nanosecond_trades_have_slots_however_cut_the_last_quote_stays_and_bodies_hold_whole_lines() -> None:
+    assert slots((7, 100, 0), (7, 101, 0), (7, 103, 0)) == ["0", "1", "3"]
+    assert slots((7, 101, 0), (7, 101, 1), (8, 101, 2), (7, 101, 3), (7, 102, 0)) == ["1", "5", "1", "9", "2"]
+    for trade_slots, shared in ((4, 1), (64, 0)):
+        assert points("trades", trades((7, 100, 0), (7, 104, 0)), trade_slots).shared == shared
+    stream = [(7, offset, row) for offset in range(100, 106) for row in range(3)]
+    whole = slots(*stream)
+    for cut in range(3, len(stream), 3):  # whole records always come together
+        assert slots(*stream[:cut]) + slots(*stream[cut:]) == whole
+    assert len(set(whole[:12])) == 12
+    head = {"type": "quote", "symbol": "A", "source": "s", "event_time_ns": 7, "topic": "market"}
+    some = [{**head, "partition": 0, "row": 0, "bid": float(n), "offset": n} for n in range(3)]
+    assert points("quotes", pa.Table.from_pylist(some, TABLES["quotes"][1]), 4).rows["bid"].to_list() == [2.0]
+    written = pl.Series(["aaa", "bb", "c", "dddddddddd"])
+    assert bodies(written, 7) == [(b"aaa\nbb\n", 2), (b"c\n", 1), (b"dddddddddd\n", 1)]
+    assert bodies(pl.Series([], dtype=pl.String), 7) == []
+
+
+def bars(*rows: dict[str, Any]) -> pa.Table:
+    head = {"symbol": "A", "timeframe": "1m", "open_time_ns": 60, "close_time_ns": 120, "volume": 1.0, "vwap": 1.0,
+            "open": 1.0, "high": 1.0, "low": 1.0}  # fmt: skip
+    return pa.Table.from_pylist([{**head, **row} for row in rows], schema=BAR)
+
+
+def test_of_a_bars_revisions_the_last_is_written_or_empties_its_point_and_an_alert_is_plain_fields() -> None:
+    found = points("bars", bars({"revision": 0, "close": 1.0}, {"revision": 1, "close": 2.0}), 4)
+    assert (found.rows.select("close", "revision", "withdrawn").rows(), found.emptied.height) == ([(2.0, 1, False)], 0)
+    found = points("bars", bars({"revision": 1, "close": None, "open": None}), 4)
+    assert found.rows["withdrawn"].to_list() == [True]
+    assert keys(found.emptied) == [({"symbol": "A", "timeframe": "1m"}, 60)]
+    head = {"symbol": "A", "timeframe": "1m", "close_time_ns": 120, "close": 1.0, "ema_12": 1.0}
+    told = ((60, 0, None), (120, 1, None), (180, 1, 2.0))
+    some = [{**head, "open_time_ns": time, "revision": revision, "sma_20": value} for time, revision, value in told]
+    found = points("indicators", pa.Table.from_pylist(some, schema=indicators_schema(["sma_20", "ema_12"])), 4)
+    assert [time for _, time in keys(found.emptied)] == [120]
+    head = {"symbol": "A", "rule": "dip", "event_time_ns": 7, "severity": "info", "value": 1.0}
+    some = [{**head, "state": "raised", "revision": 0}, {**head, "state": "withdrawn", "revision": 1}]
+    found = points("alerts", pa.Table.from_pylist(some, schema=ALERT), 4)
+    assert (found.tags, found.rows.select("state", "withdrawn").rows()) == (("symbol", "rule"), [("withdrawn", True)])
+    assert keys(found.emptied) == [({"symbol": "A", "rule": "dip"}, 7)]
+    rows = points("bars", pa.Table.from_batches([batch("bars", 0, 0, 5).rows]), 4).rows
+    assert (rows["receipt_last_offset"].to_list(), "receipt" not in rows.columns) == ([0, 1, 2, 3], True)
+    with_conditions = trades((7, 100, 0)).to_pylist()[0] | {"conditions": ["@", "T"]}
+    table = pa.Table.from_pylist([with_conditions], schema=TABLES["trades"][1])
+    assert points("trades", table, 4).rows["conditions"].to_list() == ["@,T"]

@@ -102,13 +102,25 @@ def test_periods_follow_each_other_without_a_gap(length: periods.Length, start: 
         assert not after.overlaps(before)
 
 
-def test_periods_are_made_ahead_and_for_rows_that_are_not_too_old() -> None:
+def test_periods_are_made_ahead_natively_without_the_right_and_views_name_our_schema_alone() -> None:
     times = [utc(2024, 12, 3), utc(2024, 12, 4), utc(2020, 1, 1), utc(2031, 1, 1)]
     forever = dt.timedelta(days=10_000)
     assert [p.start for p in periods.wanted(times, NOW, "week", forever)] == [
         utc(2024, 12, 2), utc(2024, 12, 30), utc(2025, 1, 6), utc(2025, 1, 13),
     ]  # fmt: skip
     assert utc(2024, 12, 2) not in [p.start for p in periods.wanted(times, NOW, "week", dt.timedelta(days=20))]
+    for extension in ([], [(False, False)]):
+        layout = periods.choose_layout(Catalogue(extension), "marketpulse", "week")
+        assert isinstance(layout, periods.NativePartitions)
+        assert layout.clause(ALL["trades"]) == ' PARTITION BY RANGE ("timestamp")'
+    assert isinstance(periods.choose_layout(Catalogue([(True, True)], [("p",)]), "s", "week"), periods.NativePartitions)
+    assert isinstance(periods.choose_layout(Catalogue([], [("r",)]), "s", "week"), periods.Hypertables)
+    # That the numbers are right stands in integration/test_postgres_adjusted.py
+    for name, sql in {**VIEWS, **ADJUSTED}.items():
+        assert f"VIEW {{s}}.{name} AS" in sql
+        assert "public." not in sql
+    assert "{s}.product" in PRODUCT
+    assert all("{s}." in sql and "public." not in sql for sql in THIRD_VERSION)
 
 
 class Catalogue:
@@ -143,15 +155,6 @@ def test_timescaledb_is_used_where_it_is_installed_or_may_be(extension: tuple[bo
     layout.drop_old(server, '"marketpulse"', ALL["bars"], NOW)
     assert "drop_chunks('\"marketpulse\".bars', TIMESTAMPTZ '2024-12-31T23:59:00+00:00')" in server.told[-1]
     assert layout.clause(ALL["bars"]) == ""
-
-
-def test_without_it_or_the_right_to_make_it_the_partitions_are_native_and_what_is_there_stays_what_it_is() -> None:
-    for extension in ([], [(False, False)]):
-        layout = periods.choose_layout(Catalogue(extension), "marketpulse", "week")
-        assert isinstance(layout, periods.NativePartitions)
-        assert layout.clause(ALL["trades"]) == ' PARTITION BY RANGE ("timestamp")'
-    assert isinstance(periods.choose_layout(Catalogue([(True, True)], [("p",)]), "s", "week"), periods.NativePartitions)
-    assert isinstance(periods.choose_layout(Catalogue([], [("r",)]), "s", "week"), periods.Hypertables)
 
 
 MINUTE_NS = 60 * 10**9
@@ -206,12 +209,3 @@ def test_names_fit_and_are_quoted_as_texts_are_nul_becomes_its_sign_and_a_passwo
         ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
     )
     assert scram_verifier("pencil") != scram_verifier("pencil")
-
-
-def test_views_name_our_schema_and_nothing_outside_it() -> None:
-    """That the numbers are right stands in integration/test_postgres_adjusted.py."""
-    for name, sql in {**VIEWS, **ADJUSTED}.items():
-        assert f"VIEW {{s}}.{name} AS" in sql
-        assert "public." not in sql
-    assert "{s}.product" in PRODUCT
-    assert all("{s}." in sql and "public." not in sql for sql in THIRD_VERSION)

@@ -66,7 +66,7 @@ def of_kind(found: list[list[Any]], kind: str) -> list[list[Any]]:
     return [operation for operation in found if operation[0] == kind]
 
 
-def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told_and_without_rows_nothing_is_done() -> None:
+def test_of_trades_and_alerts_the_newest_is_told_withdrawn_ones_are_marked_and_no_password_is_shown() -> None:
     found = plan(trades=[trade("A", 5, 1.5, 7), trade("A", 5, 2.5, 8), trade("A", 4, 9.0, 9), trade("B", 1, 3.0, 10)])
     assert found.questions() == []
     newest = {o[1]: o for o in operations(found, [])}
@@ -77,6 +77,15 @@ def test_of_a_symbols_trades_the_newest_by_time_then_by_place_is_told_and_withou
     assert dict(zip(pairs[::2], pairs[1::2], strict=True))["price"] == "2.5"
     empty = plan(trades=[], bars=[], alerts=[])
     assert (asked([empty.questions(), [("HGETALL", "k")]]), operations(empty, [])) == ([("HGETALL", "k")], [])
+    some = [alert(n, "raised") for n in range(ALERT_CHANGES + 3)]
+    (told,) = operations(plan(alerts=[*some, alert(4, "withdrawn", revision=1)]), [])
+    names = ["mp:recent:alerts:A:high", "mp:alerts", "mp:updates:alerts", "A high"]
+    assert told[:6] == ["alert", *names, str(ALERT_CHANGES)]
+    assert told[6] == [repr(at(60 * n) / 1e6) for n in range(3, ALERT_CHANGES + 3)]
+    assert [place for place, mark in enumerate(told[8]) if mark] == [1]
+    assert "hidden" not in open_redis(SECRET_SETTINGS).where + repr(SECRET_SETTINGS)
+    with pytest.raises(ParameterError, match=r"sinks\.redis\.url"):
+        open_redis(RedisSettings(url="redis://127.0.0.1:6379/?socket_timeout=soon"))
 
 
 def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn_one_the_one_before() -> None:
@@ -114,15 +123,6 @@ def test_a_days_figures_follow_from_its_bars_also_stored_ones_and_its_own_bar_ta
     assert day["close"] == 20.0
 
 
-def test_of_an_alerts_changes_the_last_of_each_time_count_and_withdrawn_ones_are_marked() -> None:
-    some = [alert(n, "raised") for n in range(ALERT_CHANGES + 3)]
-    (told,) = operations(plan(alerts=[*some, alert(4, "withdrawn", revision=1)]), [])
-    names = ["mp:recent:alerts:A:high", "mp:alerts", "mp:updates:alerts", "A high"]
-    assert told[:6] == ["alert", *names, str(ALERT_CHANGES)]
-    assert told[6] == [repr(at(60 * n) / 1e6) for n in range(3, ALERT_CHANGES + 3)]
-    assert [place for place, mark in enumerate(told[8]) if mark] == [1]
-
-
 SECRET_SETTINGS = RedisSettings(password="hidden")
 
 
@@ -143,12 +143,6 @@ def test_an_error_says_what_to_do_next(error: redis.RedisError, kind: type[Marke
     assert isinstance(fault, kind)
     assert said in str(fault)
     assert "nothing is lost" in str(fault)
-
-
-def test_no_password_is_shown_and_a_url_that_cannot_be_read_is_refused() -> None:
-    assert "hidden" not in open_redis(SECRET_SETTINGS).where + repr(SECRET_SETTINGS)
-    with pytest.raises(ParameterError, match=r"sinks\.redis\.url"):
-        open_redis(RedisSettings(url="redis://127.0.0.1:6379/?socket_timeout=soon"))
 
 
 SESSION_DAY = "2024-05-01"

@@ -65,12 +65,17 @@ def test_commits_are_no_data_and_directories_names_are_of_their_place(storage: S
     assert storage.names("_commits/market-00") == ["1.json"]
 
 
-def test_more_names_than_one_answer_holds_are_all_found_and_deleted(storage: S3Storage) -> None:
+def test_more_names_than_one_answer_holds_are_found_and_a_large_file_goes_in_parts(storage: S3Storage) -> None:
     paths = [f"table=a/{n:04d}" for n in range(1_003)]
     storage.put(dict.fromkeys(paths, b"."), "a-00")
     assert (storage.find(), len(storage.names("table=a"))) == (paths, len(paths))
     storage.delete(paths)
     assert storage.find() == []
+    data = bytes(range(256)) * (2 * s3.MULTIPART_BYTES // 256) + b"end"
+    create = storage._client.create_multipart_upload
+    with patch.object(storage._client, "create_multipart_upload", wraps=create) as created:
+        storage.put({DATA: data}, "market-00")
+    assert ([call.kwargs["Key"] for call in created.call_args_list], storage.read(DATA)) == ([f"a/b/{DATA}"], data)
 
 
 def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
@@ -81,20 +86,17 @@ def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
     assert writers[0].create(COMMIT, b"late", "a") is False
 
 
+def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(s3_bucket: Bucket) -> None:
+    with answering(through=s3_bucket.server.endpoint_url, lose_put_of=COMMIT) as proxy:
+        storage = opened(s3_bucket, endpoint_url=proxy)
+        assert storage.create(COMMIT, b"mine", "a") is False  # the caller looks who wrote it: commits.py
+        assert storage.read(COMMIT) == b"mine"
+
+
 # Files in parts.
 
 
-def test_a_large_file_goes_in_parts_and_reads_back(storage: S3Storage) -> None:
-    data = bytes(range(256)) * (2 * s3.MULTIPART_BYTES // 256) + b"end"
-    create = storage._client.create_multipart_upload
-    with patch.object(storage._client, "create_multipart_upload", wraps=create) as created:
-        storage.put({DATA: data}, "market-00")
-    assert ([call.kwargs["Key"] for call in created.call_args_list], storage.read(DATA)) == ([f"a/b/{DATA}"], data)
-
-
-def test_parts_that_a_killed_process_left_are_given_up_by_the_next_owner_and_only_its_own(
-    storage: S3Storage, s3_bucket: Bucket
-) -> None:
+def test_parts_of_a_killed_process_are_given_up_by_the_next_owner_alone(storage: S3Storage, s3_bucket: Bucket) -> None:
     client = s3_bucket.server.client
     other = DATA.replace("market-00", "market-01")
     for path in (DATA, other):
@@ -163,13 +165,6 @@ def test_an_answer_that_breaks_off_is_asked_for_again(storage: S3Storage, monkey
     assert_raises(Retryable, "reset by peer", storage.read, DATA)
 
 
-def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(s3_bucket: Bucket) -> None:
-    with answering(through=s3_bucket.server.endpoint_url, lose_put_of=COMMIT) as proxy:
-        storage = opened(s3_bucket, endpoint_url=proxy)
-        assert storage.create(COMMIT, b"mine", "a") is False  # the caller looks who wrote it: commits.py
-        assert storage.read(COMMIT) == b"mine"
-
-
 class _Killed(BaseException):
     """The writer died."""
 
@@ -235,15 +230,6 @@ def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch:
         opened(s3_bucket).find()
     monkeypatch.setenv("AWS_PROFILE", "never-made")
     assert_raises(Fatal, r"no AWS login .*never-made", opened, s3_bucket)
-
-
-def test_a_url_or_an_address_that_is_none_is_refused_and_nobody_listening_is_waited_for(s3_bucket: Bucket) -> None:
-    for url in ("s3://", "s3:///prefix"):
-        assert_raises(Fatal, "names no bucket", S3Storage, url, S3Settings())
-    assert_raises(Fatal, r"check s3\.endpoint_url", S3Storage, "s3://bucket", S3Settings(endpoint_url="no address"))
-    (port,) = free_ports(1)
-    with pytest.raises(Retryable, match="does not answer"):
-        opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()
 
 
 # A server that does not know conditional PUTs.
@@ -357,8 +343,14 @@ def test_a_fault_says_what_to_do_or_is_waited_for(fault: Exception, kind: type, 
     assert URL in str(found)
 
 
-def test_an_object_that_is_not_there_is_no_fault_of_the_store_and_an_error_of_ours_passes_as_it_is() -> None:
+def test_no_object_is_no_fault_ours_pass_a_wrong_url_is_refused_and_nobody_listening_awaited(s3_bucket: Bucket) -> None:
     with pytest.raises(FileNotFoundError), explained(URL, "quotes"):
         raise answer("NoSuchKey", 404)
     with pytest.raises(Retryable, match=r"^as it is$"), explained(URL, "quotes"):
         raise Retryable("as it is")
+    for url in ("s3://", "s3:///prefix"):
+        assert_raises(Fatal, "names no bucket", S3Storage, url, S3Settings())
+    assert_raises(Fatal, r"check s3\.endpoint_url", S3Storage, "s3://bucket", S3Settings(endpoint_url="no address"))
+    (port,) = free_ports(1)
+    with pytest.raises(Retryable, match="does not answer"):
+        opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()

@@ -58,9 +58,7 @@ def failing(number: int) -> Callable[..., None]:
     return fail
 
 
-def test_a_failed_write_leaves_nothing_and_a_name_is_given_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_none_and_names_are_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = LocalStorage(tmp_path)
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", failing(errno.ENOSPC))
@@ -170,9 +168,7 @@ def test_an_answer_that_got_lost_on_the_way_is_still_our_commit(local: LocalStor
     assert read_state(local, "market-03").next_offsets == {"trades": 5}
 
 
-def test_content_is_forced_to_the_disk_before_the_file_gets_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_content_is_forced_to_disk_before_a_file_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forced: set[int] = set()
     named: dict[str, bool] = {}
     fsync, link, replace = os.fsync, os.link, Path.replace

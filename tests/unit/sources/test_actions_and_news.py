@@ -22,7 +22,7 @@ from marketpulse.sources.news.vendors import AlpacaNews, AlphaVantageNews, Finnh
 from marketpulse.sources.rest import Answer
 from marketpulse.sources.rest.question import Question
 from marketpulse.sources.yahoo import Yahoo
-from vendor_answers import NEW_YORK, answer, ns, yahoo_chart
+from vendor_server import NEW_YORK, answer, ns, yahoo_chart
 
 SYMBOLS = ("AAPL", "MSFT", "KO")
 DAY = 20_000
@@ -161,10 +161,17 @@ def test_a_split_and_a_dividend_of_2020_are_the_same_whoever_tells_them(name: st
     assert [list(one.rejected) for one in told] == [[]] * len(told)
 
 
-def test_a_reverse_split_has_a_ratio_below_1() -> None:
+def test_a_reverse_splits_ratio_is_below_1_and_yahoos_bars_are_those_of_their_day_after_any_split() -> None:
     split = {"symbol": "MNTS", "ex_date": "2023-08-24", "new_rate": 1, "old_rate": 50}
     body = {"corporate_actions": {"reverse_splits": [split]}}
     assert vendors.AlpacaActions().read("MNTS", answer(body, 1)).actions == [Action("split", 19_593, 0.02)]
+    frame = read_by_yahoo([125.01, 124.8075, 129.04], ns(2020, 9, 2), (1598880600, 4.0))
+    columns = [[500.04, 499.23, 129.04], [25.0, 25.0, 100.0], [504.04, 503.23, 130.04]]
+    assert [frame[name].to_list() for name in ("close", "volume", "high")] == columns
+    closes, later = [500.04, 499.23, 129.04], ns(2020, 9, 3, 9, 30, zone=NEW_YORK) // 10**9
+    after = read_by_yahoo([close / 7 for close in closes], ns(2020, 9, 4), (later, 7.0))
+    assert read_by_yahoo(closes, ns(2020, 9, 2))["close"].to_list() == closes
+    assert after["close"].to_list() == pytest.approx(closes, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", VENDORS)
@@ -213,16 +220,6 @@ def read_by_yahoo(closes: list[float], received_ns: int, *splits: tuple[int, flo
     rows = Yahoo(YahooSettings(symbols=("AAPL",), interval="1d")).read("AAPL", answer(body, received_ns)).rows
     assert rows is not None
     return rows.frame
-
-
-def test_yahoos_bars_go_into_the_log_as_they_were_on_their_day_also_when_a_later_split_restates_them() -> None:
-    frame = read_by_yahoo([125.01, 124.8075, 129.04], ns(2020, 9, 2), (1598880600, 4.0))
-    columns = [[500.04, 499.23, 129.04], [25.0, 25.0, 100.0], [504.04, 503.23, 130.04]]
-    assert [frame[name].to_list() for name in ("close", "volume", "high")] == columns
-    closes, later = [500.04, 499.23, 129.04], ns(2020, 9, 3, 9, 30, zone=NEW_YORK) // 10**9
-    after = read_by_yahoo([close / 7 for close in closes], ns(2020, 9, 4), (later, 7.0))
-    assert read_by_yahoo(closes, ns(2020, 9, 2))["close"].to_list() == closes
-    assert after["close"].to_list() == pytest.approx(closes, rel=1e-12)
 
 
 BEGIN = 1_700_000_000 * SECOND_NS

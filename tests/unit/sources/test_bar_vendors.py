@@ -15,7 +15,7 @@ from marketpulse.sources.rest import Taken
 from marketpulse.sources.rest.bar_answer import Reading
 from marketpulse.sources.tape import build
 from marketpulse.sources.yahoo import Yahoo
-from vendor_answers import NEW_YORK, answer, ns, recorded, yahoo_chart
+from vendor_server import NEW_YORK, answer, ns, recorded, yahoo_chart
 
 LATER = ns(2026, 1, 5)
 OPEN, CLOSE = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9, ns(2026, 3, 2, 16, 0, zone=NEW_YORK) // 10**9
@@ -94,7 +94,7 @@ def test_what_alpha_vantage_says_with_status_200_is_taken_as(body: dict[str, str
     assert retry_in_s in (..., judged.retry_in_s)
 
 
-def test_recorded_bodies_are_a_limit_a_wrong_question_and_an_unknown_symbol_and_yahoo_tells_of_no_key() -> None:
+def test_recorded_bodies_are_a_limit_a_wrong_question_or_symbol_and_an_impossible_bar_one_dead_letter() -> None:
     bodies = recorded("http200_bodies.json")["bodies"]
     judged = [alpha_vantage.judge(200, body) for body in bodies]
     assert [None if one is None else one.taken for one in judged] == [Taken.LIMIT, Taken.REFUSED, None]
@@ -102,6 +102,17 @@ def test_recorded_bodies_are_a_limit_a_wrong_question_and_an_unknown_symbol_and_
     assert (reading.rows, [item.reason for item in reading.rejected]) == (None, ["bad_answer"])
     judged = [*(yahoo.judge(status, None) for status in (401, 403, 999)), yahoo.judge(200, {}), yahoo.judge(404, {})]
     assert [one and one.taken for one in judged] == [*[Taken.LIMIT] * 3, None, None]
+    body = daily("2026-03-02", "2026-03-03", "not a date", "2026-03-05")
+    body["Time Series (Daily)"]["2026-03-03"] = {**body["Time Series (Daily)"]["2026-03-02"], "2. high": "-1"}
+    body["Time Series (Daily)"]["2026-03-05"] = "nothing"
+    bars = frame(alpha().read("MSFT", answer(body, LATER)), ["bad_price", "bad_time", "empty_row"])
+    assert [str(date) for date in bars["session_date"]] == ["2026-03-02"]
+    body = yahoo_chart([OPEN, OPEN + 60, OPEN + 120], [10.0, 11.0, 12.0], regular=(OPEN, CLOSE))
+    body["chart"]["result"][0]["indicators"]["quote"][0]["low"][1] = None
+    assert len(frame(yahoo_of().read("AAPL", answer(body, CLOSE * 10**9)), ["missing_field"])) == 2
+    for column, value, reason in (("o", -1, "bad_price"), ("t", "soon", "bad_time")):
+        body = candles(**{column: [value, candles()[column][1]]})
+        assert len(frame(finnhub().read("AAPL", answer(body, HOUR_LATER)), [reason])) == 1
 
 
 def candles(**more: Any) -> dict[str, Any]:
@@ -123,20 +134,6 @@ OTHERS: list[tuple[list[Any], list[Any]]] = [
 def test_an_answer_that_is_something_else_is_set_aside_whole(vendor: Any, body: Any) -> None:
     reading = vendor.read("AAPL", answer(body, CLOSE * 10**9))
     assert (reading.rows, [item.reason for item in reading.rejected]) == (None, ["bad_answer"])
-
-
-def test_a_bar_that_cannot_be_is_one_dead_letter_and_the_others_stay() -> None:
-    body = daily("2026-03-02", "2026-03-03", "not a date", "2026-03-05")
-    body["Time Series (Daily)"]["2026-03-03"] = {**body["Time Series (Daily)"]["2026-03-02"], "2. high": "-1"}
-    body["Time Series (Daily)"]["2026-03-05"] = "nothing"
-    bars = frame(alpha().read("MSFT", answer(body, LATER)), ["bad_price", "bad_time", "empty_row"])
-    assert [str(date) for date in bars["session_date"]] == ["2026-03-02"]
-    body = yahoo_chart([OPEN, OPEN + 60, OPEN + 120], [10.0, 11.0, 12.0], regular=(OPEN, CLOSE))
-    body["chart"]["result"][0]["indicators"]["quote"][0]["low"][1] = None
-    assert len(frame(yahoo_of().read("AAPL", answer(body, CLOSE * 10**9)), ["missing_field"])) == 2
-    for column, value, reason in (("o", -1, "bad_price"), ("t", "soon", "bad_time")):
-        body = candles(**{column: [value, candles()[column][1]]})
-        assert len(frame(finnhub().read("AAPL", answer(body, HOUR_LATER)), [reason])) == 1
 
 
 def test_what_each_vendor_is_asked_and_within_which_limits() -> None:

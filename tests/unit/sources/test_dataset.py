@@ -33,7 +33,7 @@ from marketpulse.sources.known_files import known_columns, symbol_of
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.plain_trades import plain_reader
 from marketpulse.sources.tape import Tape, build
-from vendor_answers import NEW_YORK, ns
+from vendor_server import NEW_YORK, ns
 
 SECOND = 10**9
 
@@ -76,7 +76,7 @@ def test_daily_bars_with_a_cut_line_and_json_of_bars_newest_first_and_of_trades_
     assert (row["source"], row["ingest_time_ns"], row["venue"], row["trade_id"]) == ("replay", 7, None, None)
 
 
-def test_files_are_merged_by_time_one_object_each_or_many_and_ties_keep_their_order(tmp_path: Path) -> None:
+def test_files_are_merged_by_time_ties_keep_their_order_and_gzip_and_parquet_are_the_same(tmp_path: Path) -> None:
     for second in (3, 1, 2):
         trade = {"ticker": "A", "timestamp": 1_767_366_000 + second, "price": second}
         (tmp_path / f"{second % 3}.json").write_text(json.dumps(trade, indent=1))
@@ -85,6 +85,15 @@ def test_files_are_merged_by_time_one_object_each_or_many_and_ties_keep_their_or
     (tmp_path / "a.csv").write_text("time,price\n1767366001,2\n1767366002,4\n")
     data = load([tmp_path / "b.csv", tmp_path / "a.csv"], Mapping())
     assert [(r["symbol"], r["price"]) for r in rows(data)] == [("B", 1.0), ("A", 2.0), ("A", 4.0), ("B", 3.0)]
+    text = b"timestamp,symbol,price,size,trade_id\n2026-01-02 15:00:00.5,A,1.5,2,x1\n2026-01-02 15:00:01,B,2.5,3,x2\n"
+    plain = rows(loaded(tmp_path, text, "t.csv"))
+    assert rows(loaded(tmp_path, gzip.compress(text), "t.csv.gz")) == plain
+    frame = pl.DataFrame(
+        {"timestamp": [datetime(2026, 1, 2, 15, 0, 0, 500_000, UTC), datetime(2026, 1, 2, 15, 0, 1, 0, UTC)],
+         "symbol": ["A", "B"], "price": [1.5, 2.5], "size": [2, 3], "trade_id": ["x1", "x2"]}
+    )  # fmt: skip
+    frame.write_parquet(tmp_path / "t.parquet")
+    assert rows(load([tmp_path / "t.parquet"], Mapping())) == plain
 
 
 OHLCV = "open,high,low,close,volume\n"
@@ -158,18 +167,6 @@ def test_the_bundled_files_are_taken_whole_and_dividends_and_splits_become_event
     assert len(minutes.tape) == 1564
     assert (first["symbol"], first["timeframe"], first["open"], first["volume"]) == ("SPY", "1m", 367.4, 407870.0)
     assert first["open_time_ns"] == ns(2020, 12, 15, 9, 30, zone=NEW_YORK)
-
-
-def test_gzip_and_parquet_are_the_same_rows(tmp_path: Path) -> None:
-    text = b"timestamp,symbol,price,size,trade_id\n2026-01-02 15:00:00.5,A,1.5,2,x1\n2026-01-02 15:00:01,B,2.5,3,x2\n"
-    plain = rows(loaded(tmp_path, text, "t.csv"))
-    assert rows(loaded(tmp_path, gzip.compress(text), "t.csv.gz")) == plain
-    frame = pl.DataFrame(
-        {"timestamp": [datetime(2026, 1, 2, 15, 0, 0, 500_000, UTC), datetime(2026, 1, 2, 15, 0, 1, 0, UTC)],
-         "symbol": ["A", "B"], "price": [1.5, 2.5], "size": [2, 3], "trade_id": ["x1", "x2"]}
-    )  # fmt: skip
-    frame.write_parquet(tmp_path / "t.parquet")
-    assert rows(load([tmp_path / "t.parquet"], Mapping())) == plain
 
 
 # Without a header, as the publishers' own documents show them.
@@ -257,7 +254,7 @@ def order(batches: list[Any]) -> list[tuple[str, float]]:
 STRICT = [("quote", 1), ("trade", 1), ("halt", 1.1), ("trade", 1.2), ("quote", 1.3), ("quote", 3), ("trade", 3), ("trade", 9)]  # fmt: skip
 
 
-def test_rows_come_by_time_quotes_before_trades_and_in_a_window_by_kind_but_events_keep_their_places() -> None:
+def test_rows_come_by_time_or_in_a_window_by_kind_but_events_keep_their_places_and_whole_records() -> None:
     laid = tape()
     for start, stop in combinations(range(9), 2):
         assert order(laid.batches(start, stop, "s", 0)) == STRICT[start:stop]
@@ -269,9 +266,6 @@ def test_rows_come_by_time_quotes_before_trades_and_in_a_window_by_kind_but_even
     batch = whole.batches(2, 3, "s", 0, shifted_ns=whole.time_ns[2:3] + 5)[0]
     assert batch.to_pylist()[0]["event_time_ns"] == 1_100_000_005
     assert '"from_ns":1100000005' in batch.column("body")[0].as_py()
-
-
-def test_the_whole_record_stands_in_the_body() -> None:
     bodies = [{"type": "split", "symbol": s, "source": "a", "event_time_ns": 7, "ratio": 2.0} for s in "AB"]
     rows = event_rows(bodies)
     assert (rows.schema, [json.loads(body) for body in rows["body"].to_pylist()]) == (EVENT, bodies)
@@ -317,16 +311,13 @@ def test_rows_come_in_order_with_lines_and_no_time_is_parted(tmp_path: Path, mon
     assert sum(map(len, parts)) == len(set.union(*parts)) == 6
 
 
-def test_numbers_count_on_from_file_to_file_and_rows_that_share_a_line_are_told_apart(tmp_path: Path) -> None:
+def test_numbers_count_on_over_files_and_lines_and_what_is_unreadable_is_set_aside_by_them(tmp_path: Path) -> None:
     found = rows_of(*(trades(tmp_path / f"{s}.csv", [0, 2], s) for s in "AB"))
     assert (found["number"].to_pylist(), found["symbol"].to_pylist()) == ([2, 5, 3, 6], ["A", "B", "A", "B"])
     batch = json.dumps({"data": [{"t": T0 + n, "s": "A", "p": n + 1} for n in range(3)]})
     found = rows_of(written(tmp_path / "t.jsonl", f"{batch}\n{batch}\n"))
     places = zip(found["number"].to_pylist(), found["part"].to_pylist(), strict=True)
     assert sorted(places) == [(n, p) for n in (1, 2) for p in range(3)]
-
-
-def test_what_cannot_be_read_is_laid_aside_with_its_line(tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", f"time,symbol,price\n{T0},A,1\n{T0},A\n{T0},A,cheap\n")
     laid = lay_out([path], Mapping(), tmp_path / "rows")
     found = [(r.reason, r.row, r.value, number) for file, _ in laid.rejected for r, number in read_rejected(file)]

@@ -24,7 +24,7 @@ from s3_server import Bucket
 from vendor_server import Reply, Request, vendor
 
 
-def test_names_globs_and_directories_are_taken_once_each_in_order_and_a_name_of_nothing_is_said(tmp_path: Path) -> None:
+def test_names_globs_and_directories_are_taken_once_and_fingerprints_are_of_content_and_mapping(tmp_path: Path) -> None:
     for name in ("b.csv", "a.jsonl", "c.parquet", "notes.md", "d.csv.gz", ".hidden.csv"):
         (tmp_path / name).write_text("x")
     paths = expand([str(tmp_path / "b.csv"), str(tmp_path), str(tmp_path / "*.csv")])
@@ -33,9 +33,6 @@ def test_names_globs_and_directories_are_taken_once_each_in_order_and_a_name_of_
     for name, says in (("nothing.csv", r"nothing\.csv"), ("empty", None)):
         with pytest.raises(SettingsError, match=says):
             expand([str(tmp_path / name)])
-
-
-def test_a_files_stem_and_fingerprint_are_of_its_name_content_and_mapping_alone(tmp_path: Path) -> None:
     names = ("AAPL.csv", "brk.b.csv.gz", "BTC-USD.COINBASE.parquet", "intraday")
     assert [stem(Path(name)) for name in names] == ["AAPL", "brk.b", "BTC-USD.COINBASE", "intraday"]
     file, copy = tmp_path / "a.csv", tmp_path / "elsewhere" / "a.csv"
@@ -49,7 +46,18 @@ def test_a_files_stem_and_fingerprint_are_of_its_name_content_and_mapping_alone(
     assert fingerprint([file], "m") != first
 
 
-def test_a_file_that_cannot_be_read_or_is_damaged_or_no_csv_says_so(tmp_path: Path) -> None:
+@given(st.lists(st.binary(max_size=9).filter(lambda b: b"\n" not in b), max_size=30), st.integers(1, 40))
+def test_blocks_hold_whole_lines_and_lose_nothing(lines: list[bytes], block_bytes: int) -> None:
+    data = b"\n".join(lines).replace(b'"', b"'")
+    blocks = list(blocks_of_lines(io.BytesIO(data), Path("x"), block_bytes))
+    assert b"".join(blocks) == data
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
+
+
+def test_a_line_break_inside_quotes_ends_no_line_and_a_damaged_file_or_no_csv_says_so(tmp_path: Path) -> None:
+    data = b'a,"x\ny"\nb,"z"\n'
+    assert line_ends(np.frombuffer(data, np.uint8)).tolist() == [7, 13]
+    assert next(blocks_of_lines(io.BytesIO(data), Path("x"), 5)) == b'a,"x\ny"\n'
     with pytest.raises(EnvironmentProblem, match=r"missing\.csv"):
         open_bytes(tmp_path / "missing.csv")
     damaged = tmp_path / "x.csv.gz"
@@ -60,20 +68,6 @@ def test_a_file_that_cannot_be_read_or_is_damaged_or_no_csv_says_so(tmp_path: Pa
     for data, says in ((b"", "empty"), (b"hello\nworld\n", "is it CSV"), (b"a,b,c\n1,2\n3,4\n", names)):
         with pytest.raises(Fatal, match=says):
             csv(tmp_path, data)
-
-
-@given(st.lists(st.binary(max_size=9).filter(lambda b: b"\n" not in b), max_size=30), st.integers(1, 40))
-def test_blocks_hold_whole_lines_and_lose_nothing(lines: list[bytes], block_bytes: int) -> None:
-    data = b"\n".join(lines).replace(b'"', b"'")
-    blocks = list(blocks_of_lines(io.BytesIO(data), Path("x"), block_bytes))
-    assert b"".join(blocks) == data
-    assert all(block.endswith(b"\n") for block in blocks[:-1])
-
-
-def test_a_line_break_inside_quotes_ends_no_line() -> None:
-    data = b'a,"x\ny"\nb,"z"\n'
-    assert line_ends(np.frombuffer(data, np.uint8)).tolist() == [7, 13]
-    assert next(blocks_of_lines(io.BytesIO(data), Path("x"), 5)) == b'a,"x\ny"\n'
 
 
 Places = list[tuple[int, bytes]]
@@ -175,16 +169,13 @@ def test_json_is_read_however_it_is_written(tmp_path: Path, data: bytes, rows: A
     assert got == (rows, faults, got[2] if lines is None else lines)
 
 
-def test_json_may_hold_numbers_as_texts_and_nan_and_a_file_that_is_none_says_so(tmp_path: Path) -> None:
+def test_json_may_hold_numbers_as_texts_and_nan_and_several_rows_a_record_each_in_its_place(tmp_path: Path) -> None:
     rows, faults, _ = json_of(tmp_path, b'{"p":1.5}\n{"p":"2.50"}\n')
     assert ([float(r["p"]) for r in rows], faults) == ([1.5, 2.5], [])
     rows, faults, _ = json_of(tmp_path, b'{"p":NaN}\n{"p":2}\n')
     assert (len(rows), faults) == (2, [])
     with pytest.raises(Fatal, match="not JSON"):
         json_of(tmp_path, b"[1, 2")
-
-
-def test_records_of_a_topic_may_hold_several_rows_each_and_keep_their_places() -> None:
     values = [b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}', *DEEP]
     raw, of_record = from_records(values, "t", range(10, 17))
     assert (raw.frame["p"].to_list(), of_record) == ([1, 2, 3, 4], [0, 1, 1, 3])
@@ -220,7 +211,7 @@ def web() -> Iterator[str]:
         yield server.url
 
 
-def test_a_file_comes_whole_under_its_own_name_and_only_from_urls_that_can_be_fetched(web: str, tmp_path: Path) -> None:
+def test_a_file_comes_whole_from_good_urls_and_a_fault_says_what_it_was_and_no_secret(web: str, tmp_path: Path) -> None:
     path = fetch(f"{web}/years/2024%20a.csv?key=1", tmp_path, S3Settings())
     assert (path.name, path.read_bytes()) == ("2024 a.csv", b"a,b\n1")
     assert [is_url(name) for name in ("s3://bucket/a.parquet", "data/a.parquet")] == [True, False]
@@ -228,9 +219,6 @@ def test_a_file_comes_whole_under_its_own_name_and_only_from_urls_that_can_be_fe
         fetch("ftp://host/a.csv", tmp_path, S3Settings())
     with pytest.raises(ParameterError, match="names no file"):
         name_in("https://host/")
-
-
-def test_a_fault_says_what_it_was_and_no_secret_and_the_absent_are_asked_again(web: str, tmp_path: Path) -> None:
     faults: dict[str, tuple[type[Exception], str]] = {
         "no.csv": (Fatal, "404"), "busy.csv": (Retryable, "503"), "short.csv": (Retryable, "try again"),
     }  # fmt: skip

@@ -155,9 +155,7 @@ def test_arrays_and_mixed_records_in_one_topic_and_rows_without_a_symbol_are_und
     assert [row["symbol"] for row in all_of(other, mapping=Mapping(symbol="TSLA"))[0]] == ["TSLA"]
 
 
-def test_a_poller_that_sends_newest_first_again_and_again_ends_with_its_newest_word_on_each_bar(
-    topic: TopicInMemory,
-) -> None:
+def test_a_poller_that_repeats_newest_first_ends_with_its_newest_word_on_each_bar(topic: TopicInMemory) -> None:
     topic.clock.sleep(40 * 86_400)
     for newest in (15, 20, 25):
         for minute in range(newest, 5, -5):
@@ -172,9 +170,7 @@ def test_a_poller_that_sends_newest_first_again_and_again_ends_with_its_newest_w
     assert rows[0]["open_time_ns"] == (NOW_S // 86_400 * 86_400 + 15 * 3_600 + 600) * SECOND
 
 
-def test_random_daily_rows_one_at_a_time_are_daily_bars_from_the_first_on_and_all_of_them_come(
-    topic: TopicInMemory,
-) -> None:
+def test_random_daily_rows_one_at_a_time_are_daily_bars_from_the_first_and_all_come(topic: TopicInMemory) -> None:
     """As a tutorial's producer draws them, behind a first record that was only to try the topic out."""
     days = [dt.date(1990, 1, 1) + dt.timedelta(days=Random(7).randrange(9_000)) for _ in range(2)]
     days += [dt.date(1990, 1, 1) + dt.timedelta(days=at) for at in Random(8).sample(range(9_000), 60)]
@@ -201,9 +197,7 @@ def test_random_daily_rows_one_at_a_time_are_daily_bars_from_the_first_on_and_al
     )
 
 
-def test_a_length_that_cannot_be_told_yet_waits_for_the_next_label_and_is_revised_by_finer_ones(
-    topic: TopicInMemory,
-) -> None:
+def test_a_length_not_yet_clear_waits_for_the_next_label_and_is_revised_by_finer_ones(topic: TopicInMemory) -> None:
     topic.clock.sleep(40 * 86_400)
     topic.send(0, bar(10, "2"))
     source, _ = opened(topic)
@@ -226,9 +220,7 @@ def test_a_length_that_cannot_be_told_yet_waits_for_the_next_label_and_is_revise
         assert [row["timeframe"] for row in drained(source)[0]] == [timeframe] * len(labels)
 
 
-def test_a_date_that_says_nothing_of_its_order_is_read_as_those_before_also_after_a_restart(
-    topic: TopicInMemory,
-) -> None:
+def test_a_date_of_no_clear_order_is_read_as_those_before_also_after_a_restart(topic: TopicInMemory) -> None:
     def trade_on(day: str) -> dict[str, Any]:
         return {"symbol": "A", "price": 1, "date": day}
 
@@ -274,6 +266,16 @@ def test_the_watermark_stays_before_rows_that_wait(topic: TopicInMemory, monkeyp
     assert (source.watermark_ns() or COMPLETE) < (NOW_S - 59) * SECOND
 
 
+def test_a_broker_that_is_away_loses_nothing(topic: TopicInMemory) -> None:
+    source, _ = opened(topic)
+    topic.send(0, trade(0))
+    topic.away = True
+    with pytest.raises(Retryable):
+        source.poll(0.05)
+    topic.away = False
+    assert len(drained(source)[0]) == 1
+
+
 def test_a_topic_that_went_while_its_first_window_was_sent_is_asked_for_by_what_was_read_of_it(
     topic: TopicInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,16 +290,6 @@ def test_a_topic_that_went_while_its_first_window_was_sent_is_asked_for_by_what_
     with pytest.raises(Retryable):
         opened(topic, '{"stop":{"0":2},"row":1}')
     assert asked == [{0: 2}]
-
-
-def test_a_broker_that_is_away_loses_nothing(topic: TopicInMemory) -> None:
-    source, _ = opened(topic)
-    topic.send(0, trade(0))
-    topic.away = True
-    with pytest.raises(Retryable):
-        source.poll(0.05)
-    topic.away = False
-    assert len(drained(source)[0]) == 1
 
 
 def test_the_promise_is_behind_by_the_lateness_and_by_how_late_rows_come_forgotten_after_five_minutes() -> None:
@@ -377,13 +369,25 @@ def decoded(settings: KafkaSourceSettings, *values: bytes) -> tuple[list[dict[st
     return raw.frame.to_dicts(), list(raw.broken), of_record
 
 
-def test_each_record_is_read_by_its_own_schema_and_each_schema_asked_for_once(server: VendorServer) -> None:
+def test_each_record_is_read_by_its_own_schema_asked_for_once_and_mapped_as_json_is(server: VendorServer) -> None:
     values = framed(7, bare(TICK)), framed(300, bare(LATER, venue="XNAS", qty=None)), framed(7, bare(TICK))
     plain = {"sym": "AAPL", "px": "187.2501", "qty": 3.0, "at": T0_NS, "side": "BUY", "venue": None}
     rows = [plain, {**plain, "venue": "XNAS", "qty": None}, plain]
     assert decoded(of_registry(server), *values) == (rows, [], [0, 1, 2])
     asked = [(r.path, r.headers.get("authorization")) for r in server.requests]
     assert asked == [(f"/apis/ccompat/v7/schemas/ids/{n}", None) for n in (7, 300)]
+    # Price to the digit, time to the microsecond
+    mapping = Mapping(record="trade", columns={"symbol": "sym", "price": "px", "size": "qty", "time": "at"})
+    reader = avro_reader(of_registry(server))
+    assert reader is not None
+    window = Window({0: 0})
+    ticks = [framed(7, bare(TICK, px=Decimal(f"{price}.5"))) for price in (10, 11)]
+    window.add([ForeignRecords("ticks", 0, [0, 1], [T0_NS // 10**6] * 2, ticks)])
+    understood = TopicReader("ticks", mapping, decode=reader.rows).read(window, live=True)
+    assert understood is not None
+    (batch,) = understood.tape.batches(0, 2, "ticks", 0)
+    found = [(r["symbol"], r["price"], r["size"], r["event_time_ns"]) for r in batch.to_pylist()]
+    assert found == [("AAPL", 10.5, 3.0, T0_NS), ("AAPL", 11.5, 3.0, T0_NS)]
 
 
 def test_the_login_goes_to_the_registry_and_into_no_text_and_one_that_is_away_is_waited_for() -> None:
@@ -428,18 +432,3 @@ def test_a_file_may_hold_the_schema_and_one_without_is_named(tmp_path: Path) -> 
         ((row,), broken, _) = decoded(settings.model_copy(update={"schema_header": header}), value)
         assert (row["sym"], row["px"], broken) == ("AAPL", "187.2501", [])
     assert avro_reader(KafkaSourceSettings(topic="ticks")) is None, "with neither it is JSON"
-
-
-def test_avro_is_mapped_by_configuration_as_json_is(server: VendorServer) -> None:
-    """Price to the digit, time to the microsecond."""
-    mapping = Mapping(record="trade", columns={"symbol": "sym", "price": "px", "size": "qty", "time": "at"})
-    reader = avro_reader(of_registry(server))
-    assert reader is not None
-    window = Window({0: 0})
-    values = [framed(7, bare(TICK, px=Decimal(f"{price}.5"))) for price in (10, 11)]
-    window.add([ForeignRecords("ticks", 0, [0, 1], [T0_NS // 10**6] * 2, values)])
-    understood = TopicReader("ticks", mapping, decode=reader.rows).read(window, live=True)
-    assert understood is not None
-    (batch,) = understood.tape.batches(0, 2, "ticks", 0)
-    rows = [(r["symbol"], r["price"], r["size"], r["event_time_ns"]) for r in batch.to_pylist()]
-    assert rows == [("AAPL", 10.5, 3.0, T0_NS), ("AAPL", 11.5, 3.0, T0_NS)]

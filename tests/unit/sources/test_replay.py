@@ -129,7 +129,7 @@ def test_a_loop_goes_on_with_later_times_another_run_and_other_ids_and_moves_all
     assert events[1][0]["ex_time_ns"] - events[0][0]["ex_time_ns"] == shift
 
 
-def test_a_speed_is_a_word_a_factor_or_a_rate_and_another_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_speed_is_a_word_factor_or_rate_max_fills_polls_and_sessions_move_by_local_weeks(tmp_path: Path) -> None:
     speeds = {text: Speed.parse(text) for text in ("recorded", "20x", "0.5x", "500/s", " MAX ")}
     assert [*speeds.values()] == [*(Speed(factor=f) for f in (1.0, 20.0, 0.5)), Speed(rate=500.0), Speed()]
     for text in ("fast", "0x", "-1/s", "20", ""):
@@ -137,6 +137,23 @@ def test_a_speed_is_a_word_a_factor_or_a_rate_and_another_is_refused_at_once(tmp
             Speed.parse(text)
     with pytest.raises(SettingsError, match="speed"):
         replay(written(tmp_path), speed="ludicrous")
+    assert Pacer(Speed.parse("max"), ManualClock()).due(np.zeros(3 * ROWS_MAX, np.int64), 7) == 7 + ROWS_MAX
+    begun, _ = pacer("recorded", 2)
+    assert begun.wait_s(TIMES, 3) == pytest.approx(58)
+    assert begun.wait_s(TIMES, 2) == 0
+    begun, clock = pacer("2x", 3)
+    assert begun.wait_s(TIMES, 4) == LONGEST_WAIT_S  # 3,540 s of market would be 1,770 s
+    clock.sleep(LONGEST_WAIT_S)
+    assert begun.due(TIMES, 4) == 5
+    tuesday = datetime(2020, 12, 15, 9, 30, tzinfo=NEW_YORK)
+    times = ns(tuesday, tuesday + timedelta(days=3))
+    rounds = rounds_of(times, "America/New_York", venues=True)
+    for again in (1, 13, 14, 52):
+        first, last = rounds.times(times, again)
+        there = datetime.fromtimestamp(first / 1e9, NEW_YORK)
+        assert (there.weekday(), there.hour, there.minute) == (1, 9, 30)  # Tuesday, winter and summer
+        assert there.replace(tzinfo=None) == tuesday.replace(tzinfo=None) + again * timedelta(weeks=1)
+        assert datetime.fromtimestamp(last / 1e9, NEW_YORK).weekday() == 4
 
 
 def pacer(speed: str, row: int = 0) -> tuple[Pacer, ManualClock]:
@@ -157,31 +174,8 @@ def test_rows_are_due_after_so_many_seconds(speed: str, row: int, seconds: Seque
         assert begun.due(TIMES, row) == expected
 
 
-def test_max_gives_what_a_poll_may_carry_waiting_is_until_the_next_row_and_closed_hours_are_cut_short() -> None:
-    assert Pacer(Speed.parse("max"), ManualClock()).due(np.zeros(3 * ROWS_MAX, np.int64), 7) == 7 + ROWS_MAX
-    begun, _ = pacer("recorded", 2)
-    assert begun.wait_s(TIMES, 3) == pytest.approx(58)
-    assert begun.wait_s(TIMES, 2) == 0
-    begun, clock = pacer("2x", 3)
-    assert begun.wait_s(TIMES, 4) == LONGEST_WAIT_S  # 3,540 s of market would be 1,770 s
-    clock.sleep(LONGEST_WAIT_S)
-    assert begun.due(TIMES, 4) == 5
-
-
 def ns(*moments: datetime) -> np.ndarray:
     return np.array([int(m.timestamp()) for m in moments], np.int64) * 10**9
-
-
-def test_sessions_move_by_whole_weeks_on_the_local_clock() -> None:
-    tuesday = datetime(2020, 12, 15, 9, 30, tzinfo=NEW_YORK)
-    times = ns(tuesday, tuesday + timedelta(days=3))
-    rounds = rounds_of(times, "America/New_York", venues=True)
-    for again in (1, 13, 14, 52):
-        first, last = rounds.times(times, again)
-        there = datetime.fromtimestamp(first / 1e9, NEW_YORK)
-        assert (there.weekday(), there.hour, there.minute) == (1, 9, 30)  # Tuesday, winter and summer
-        assert there.replace(tzinfo=None) == tuesday.replace(tzinfo=None) + again * timedelta(weeks=1)
-        assert datetime.fromtimestamp(last / 1e9, NEW_YORK).weekday() == 4
 
 
 def test_dates_stay_midnight_utc_a_market_that_never_sleeps_moves_in_utc_and_rounds_never_overlap() -> None:
@@ -255,7 +249,7 @@ def minute_returns(blocks: list[Block], symbol: int) -> np.ndarray:
     return np.asarray(np.clip(returns, low, high))  # news aside
 
 
-def test_symbols_have_invented_names_and_the_same_seed_is_the_same_market() -> None:
+def test_symbols_have_invented_names_the_same_seed_the_same_market_whenever_and_halts_are_events() -> None:
     markets = [Market(10, 100.0, seed) for seed in (5, 5, 6)]
     prices = [np.concatenate([m.block().price for _ in range(3)]).tobytes() for m in markets]
     assert prices[0] == prices[1] != prices[2]
@@ -265,6 +259,25 @@ def test_symbols_have_invented_names_and_the_same_seed_is_the_same_market() -> N
     block = Market(3, 10.0, 1).block()
     assert len(block.price) == len(block.at_s) <= BLOCK
     assert len(set(block.number.tolist())) == len(block.number)
+
+    def prices_from(at_ns: int) -> list[float]:
+        live, _ = started(ManualClock(at_ns), rate=50, quotes=False, duration_s=60, symbols=5)
+        return [row["price"] for row in everything(live)[0] if row["type"] == "trade"]
+
+    morning, noon = prices_from(LIVE_NS), prices_from(LIVE_NS + 40_000 * 10**9)
+    n = min(len(morning), len(noon))
+    assert n > 500
+    assert morning[:n] == noon[:n]
+    history, _ = started(start=START, duration_s=2_000, rate=20, symbols=200, quotes=False, seed=6)
+    sent, _ = everything(history)
+    events = [json.loads(row["body"]) for row in sent if "body" in row]
+    halt = next(e for e in events if e["type"] == "halt")
+    assert ({e["type"] for e in events}, halt["source"]) == ({"halt", "resume"}, "simulate-m")
+    assert halt["event_time_ns"] == halt["from_ns"] < halt["to_ns"]
+    stopped = [r["event_time_ns"] for r in sent if r["type"] == "trade" and r["symbol"] == halt["symbol"]]
+    assert not [t for t in stopped if halt["from_ns"] <= t < halt["to_ns"]]
+    times = [row["event_time_ns"] for row in sent]
+    assert times == sorted(times)
 
 
 def test_trades_come_in_order_at_the_configured_rate_on_the_tick_and_symbols_move_together(blocks: list[Block]) -> None:
@@ -336,17 +349,6 @@ def test_live_rows_are_due_now_and_the_watermark_follows_the_clock_and_is_kept_a
         started(start="yesterday")
 
 
-def test_the_same_seed_gives_the_same_prices_whenever_it_is_started() -> None:
-    def prices(at_ns: int) -> list[float]:
-        live, _ = started(ManualClock(at_ns), rate=50, quotes=False, duration_s=60, symbols=5)
-        return [row["price"] for row in everything(live)[0] if row["type"] == "trade"]
-
-    morning, noon = prices(LIVE_NS), prices(LIVE_NS + 40_000 * 10**9)
-    n = min(len(morning), len(noon))
-    assert n > 500
-    assert morning[:n] == noon[:n]
-
-
 def test_history_has_an_end_its_trades_stand_at_a_quote_and_it_resumes_where_it_was() -> None:
     history, hello = started(start=START, duration_s=30, rate=200)
     sent, last = everything(history)
@@ -369,16 +371,3 @@ def test_history_has_an_end_its_trades_stand_at_a_quote_and_it_resumes_where_it_
     assert (again, rows(first) + everything(resumed)[0]) == (hello, sent)
     end = json.dumps({"market": json.loads(first.position or "")["market"], "row": len(sent)})
     assert started(position=end, **settings)[0].finished_before
-
-
-def test_halts_and_their_ends_are_events() -> None:
-    history, _ = started(start=START, duration_s=2_000, rate=20, symbols=200, quotes=False, seed=6)
-    sent, _ = everything(history)
-    events = [json.loads(row["body"]) for row in sent if "body" in row]
-    halt = next(e for e in events if e["type"] == "halt")
-    assert ({e["type"] for e in events}, halt["source"]) == ({"halt", "resume"}, "simulate-m")
-    assert halt["event_time_ns"] == halt["from_ns"] < halt["to_ns"]
-    stopped = [r["event_time_ns"] for r in sent if r["type"] == "trade" and r["symbol"] == halt["symbol"]]
-    assert not [t for t in stopped if halt["from_ns"] <= t < halt["to_ns"]]
-    times = [row["event_time_ns"] for row in sent]
-    assert times == sorted(times)

@@ -52,7 +52,7 @@ def run(batches: Sequence[Sequence[LogRecord]]) -> list[OutputRow]:
     return found
 
 
-def test_the_worked_example_comes_out_when_every_record_is_a_batch_of_its_own() -> None:
+def test_the_worked_example_comes_out_record_by_record_with_alerts_of_rules_put_and_dead_letters() -> None:
     rows = run([[record] for record in WORKED_EXAMPLE])
     bars = [json.loads(row.value) for row in rows if row.topic == "bars"]
     names = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
@@ -62,6 +62,23 @@ def test_the_worked_example_comes_out_when_every_record_is_a_batch_of_its_own() 
     assert (bars[0]["receipt"]["first_offset"], bars[0]["receipt"]["last_offset"]) == (0, 3)
     assert [bar["receipt"]["late_count"] for bar in bars] == [0, 0, 1, 1]
     assert {bar["receipt"]["partition"] for bar in bars} == {3}
+    put = control(0, {"action": "put_rule", "rule": {"name": "high", "expression": "close > 6.5"}})
+    rows = run([[put], [trade(1, 10.2, 7, 1), trade(2, 11.5, 6, 2)], [heartbeat(3, 13.0)]])
+    assert {row.topic for row in rows} == {"alerts", "bars", "indicators"}
+    alerts = [json.loads(row.value) for row in rows if row.topic == "alerts"]
+    assert [(a["rule"], a["state"], a["message"], a["receipt"]["first_offset"]) for a in alerts] == [
+        ("high", "raised", "AAA: high is raised at 7", 1),
+        ("high", "cleared", "AAA: high is cleared at 6", 2),
+    ]
+    (row,) = run([[LogRecord(8, 0, b"k", b"no market data", None)]])
+    letter = json.loads(row.value)
+    assert (row.topic, row.key) == ("dead-letters", b"k")
+    assert (letter["reason"], letter["partition"], letter["offset"]) == ("not_json", 3, 8)
+    (row,) = run([[control(4, {"action": "put_rule", "rule": {"name": "high", "expression": "clse > 6"}})]])
+    letter = json.loads(row.value)
+    assert (row.topic, letter["reason"], letter["offset"]) == ("dead-letters", "bad_control", 4)
+    assert letter["detail"].startswith("the change that the control record states cannot be made: rule 'high'")
+    assert letter["detail"].endswith("did you mean 'close'?\n  clse > 6\n  ^")
 
 
 def by_topic(rows: list[OutputRow]) -> dict[str, list[bytes]]:
@@ -83,7 +100,7 @@ def test_any_cut_and_any_order_inside_a_batch_give_every_topic_the_same_rows() -
         assert (by_topic(rows), [row.sequence for row in rows]) == (whole, list(range(len(rows))))
 
 
-def test_the_same_batch_again_gives_the_same_again_none_changes_nothing_and_one_taken_before_is_refused() -> None:
+def test_the_same_batch_gives_the_same_again_one_before_is_refused_and_a_new_partition_keeps_nothing() -> None:
     kept, _ = STEP(0, None, WORKED_EXAMPLE[:4])
     assert STEP(0, kept, WORKED_EXAMPLE[4:]) == STEP(0, kept, WORKED_EXAMPLE[4:])
     assert STEP(0, kept, []) == (kept, [])
@@ -93,32 +110,17 @@ def test_the_same_batch_again_gives_the_same_again_none_changes_nothing_and_one_
     with pytest.raises(Fatal, match=r"other timeframes, indicators or rules.*new checkpoint"):
         other(0, kept, [heartbeat(8, 14.0)])
 
+    def step(_partition: int, kept: Kept | None, _records: list[LogRecord]) -> tuple[Kept, list[OutputRow]] | None:
+        return (Kept(b"s", 8, 0), []) if kept is None else None
+
+    state = State()
+    (rows,) = _take(lambda: step, (0,), frames(), state)  # type: ignore[arg-type, return-value]
+    assert (len(rows), list(rows.columns)) == (0, ["partition", "sequence", "topic", "key", "value"])
+    assert state.get == (b"s", 8, 0)
+
 
 def control(offset: int, change: dict[str, Any]) -> LogRecord:
     return record(offset, 10.0, {"type": "control", "source": None, "change": change})
-
-
-def test_alerts_of_a_rule_that_a_record_puts_leave_beside_the_bars() -> None:
-    put = control(0, {"action": "put_rule", "rule": {"name": "high", "expression": "close > 6.5"}})
-    rows = run([[put], [trade(1, 10.2, 7, 1), trade(2, 11.5, 6, 2)], [heartbeat(3, 13.0)]])
-    assert {row.topic for row in rows} == {"alerts", "bars", "indicators"}
-    alerts = [json.loads(row.value) for row in rows if row.topic == "alerts"]
-    assert [(a["rule"], a["state"], a["message"], a["receipt"]["first_offset"]) for a in alerts] == [
-        ("high", "raised", "AAA: high is raised at 7", 1),
-        ("high", "cleared", "AAA: high is cleared at 6", 2),
-    ]
-
-
-def test_a_refused_record_leaves_as_a_dead_letter_with_its_place_and_what_is_wrong() -> None:
-    (row,) = run([[LogRecord(8, 0, b"k", b"no market data", None)]])
-    letter = json.loads(row.value)
-    assert (row.topic, row.key) == ("dead-letters", b"k")
-    assert (letter["reason"], letter["partition"], letter["offset"]) == ("not_json", 3, 8)
-    (row,) = run([[control(4, {"action": "put_rule", "rule": {"name": "high", "expression": "clse > 6"}})]])
-    letter = json.loads(row.value)
-    assert (row.topic, letter["reason"], letter["offset"]) == ("dead-letters", "bad_control", 4)
-    assert letter["detail"].startswith("the change that the control record states cannot be made: rule 'high'")
-    assert letter["detail"].endswith("did you mean 'close'?\n  clse > 6\n  ^")
 
 
 class State:
@@ -155,16 +157,6 @@ def test_the_pieces_reach_the_step_with_what_was_kept_and_its_rows_leave() -> No
     ]  # fmt: skip
 
 
-def test_a_partition_seen_for_the_first_time_has_nothing_kept() -> None:
-    def step(_partition: int, kept: Kept | None, _records: list[LogRecord]) -> tuple[Kept, list[OutputRow]] | None:
-        return (Kept(b"s", 8, 0), []) if kept is None else None
-
-    state = State()
-    (rows,) = _take(lambda: step, (0,), frames(), state)  # type: ignore[arg-type, return-value]
-    assert (len(rows), list(rows.columns)) == (0, ["partition", "sequence", "topic", "key", "value"])
-    assert state.get == (b"s", 8, 0)
-
-
 def test_the_launcher_takes_the_incubating_module_away_and_passes_the_rest_on(tmp_path: Path) -> None:
     java = tmp_path / "a java" / "java"
     java.parent.mkdir()
@@ -176,14 +168,11 @@ def test_the_launcher_takes_the_incubating_module_away_and_passes_the_rest_on(tm
     assert said == "<-Xmx1g><-Da=b c><--add-opens=x><it's>"
 
 
-def test_the_environment_is_as_it_was_after_the_start() -> None:
+def test_a_start_leaves_the_environment_listens_on_loopback_and_writes_into_its_folder(tmp_path: Path) -> None:
     before = dict(os.environ)
     with _environment({"MARKETPULSE_TEST_NEW": "1", "PATH": "/nowhere"}):
         assert (os.environ["MARKETPULSE_TEST_NEW"], os.environ["PATH"]) == ("1", "/nowhere")
     assert dict(os.environ) == before
-
-
-def test_it_listens_on_loopback_only_and_writes_into_its_folder_only(tmp_path: Path) -> None:
     options = _builder(tmp_path, 2, 600)._options
     assert options["spark.ui.enabled"] == "false"
     assert options["spark.driver.bindAddress"] == options["spark.driver.host"] == "127.0.0.1"

@@ -1,11 +1,13 @@
-"""What every route has in common: its form, its problems, its etag, and the built pages."""
+"""What every route has in common: its form, its problems, its etag, its description, and the built pages."""
 
 import gzip
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pyarrow as pa
 import pytest
 from fastapi import FastAPI, Query
@@ -15,12 +17,14 @@ from starlette.requests import Request
 from board_rows import bars, row
 from marketpulse import errors
 from marketpulse.ports import PipelineStats, SqlMistake
+from marketpulse.settings import SqlSettings
 from marketpulse.telemetry import REGISTRY, metrics_text
 from marketpulse.web.board import Board
 from marketpulse.web.forms import accepted
 from marketpulse.web.pages import load_assets
 from marketpulse.web.problems import BodyTooLong, Unconditional, tell_problems, told
 from marketpulse.web.rest.answers import form_of, has_already, next_link, tell, tell_rows
+from marketpulse.web.sql import SqlApi
 from marketpulse.web.turns import Busy
 from served_app import app_of, ask
 
@@ -65,12 +69,16 @@ def test_health_says_whether_the_log_is_there_is_never_kept_and_takes_no_paramet
     assert ask(app_of(), "/api/health?x=1").status_code == 400
 
 
-def test_metrics_are_the_processs_own_and_nothing_can_be_written(board: Board) -> None:
+def test_metrics_are_the_processs_own_nothing_can_be_written_and_another_answer_has_another_etag(board: Board) -> None:
     answer = ask(app_of(), "/metrics")
     assert answer.headers["content-type"] == metrics_text()[1]
     assert "# TYPE marketpulse_pages_connected gauge" in answer.text
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert ask(app_of(board), "/api/bars", method).status_code == 405
+    one, same, other = (tell(request(), value).headers["etag"] for value in ([1], [1], [2]))
+    assert one == same != other
+    again = tell(request(if_none_match=one), [1])
+    assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", one)
 
 
 @pytest.mark.parametrize(("query", "status"), [
@@ -107,15 +115,13 @@ def test_an_etag_is_found_as_a_whole_and_compared_weakly(known: str, found: bool
     assert has_already(request(if_none_match=known), '"a"') is found
 
 
-def test_the_form_is_the_one_wished_for_most_and_the_next_page_the_same_question_from_elsewhere() -> None:
+def test_the_form_is_the_one_wished_for_most_a_missing_number_null_and_whole_times_whole() -> None:
     wishes = ("text/html, text/csv;q=0.5, */*;q=0.1", "application/vnd.apache.arrow.stream", "text/html")
     assert [form_of(request(accept=wish), None) for wish in wishes] == ["csv", "arrow", "json"]
     assert (form_of(request(), None), form_of(request(accept="text/csv"), "json")) == ("json", "json")
     link = next_link(request("symbol=A%26B&cursor=1&limit=5"), cursor="2")
     assert link == "/api/bars?symbol=A%26B&cursor=2&limit=5"
 
-
-def test_a_missing_number_is_null_empty_and_null_and_times_in_csv_are_whole_where_they_are() -> None:
     def body(form: Any, head: dict[str, str], columns: list[str], rows: list[list[float]]) -> bytes:
         return bytes(tell_rows(request(), form, head, columns, rows).body)
 
@@ -125,13 +131,6 @@ def test_a_missing_number_is_null_empty_and_null_and_times_in_csv_are_whole_wher
     assert pa.ipc.open_stream(body("arrow", *of)).read_all().to_pydict() == {"a": [1.0, 2.0], "b": [None, 3.5]}
     for times, text in ([[1_734_553_800_000.0]], b"1734553800000\n"), ([[1.5], [2.0]], b"1.5\n2\n"):
         assert body("csv", {}, ["open_time_ms"], times) == b'"open_time_ms"\n' + text
-
-
-def test_another_answer_has_another_etag() -> None:
-    one, same, other = (tell(request(), value).headers["etag"] for value in ([1], [1], [2]))
-    assert one == same != other
-    again = tell(request(if_none_match=one), [1])
-    assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", one)
 
 
 # The built pages.
@@ -209,7 +208,7 @@ def test_an_error_of_ours_says_what_to_do(kind: type[errors.MarketPulseError], s
     assert ("retry-after" in answer.headers) == (status in (429, 503))
 
 
-def test_a_mistake_in_sql_is_told_with_its_place_and_parameters_unknown_places_and_methods_alike() -> None:
+def test_mistakes_in_sql_parameters_places_and_methods_are_told_and_one_of_ours_tells_nothing_of_itself() -> None:
     error = errors.QueryRefused("there is no column x")
     error.mistake = SqlMistake("no column x", 2, 7)
     assert answered(error).json() == {"error": "there is no column x", "kind": "refused", "line": 2, "column": 7}
@@ -219,8 +218,6 @@ def test_a_mistake_in_sql_is_told_with_its_place_and_parameters_unknown_places_a
     assert (wrong.status_code, wrong.headers["allow"], list(wrong.json())) == (405, "GET", ["error", "kind"])
     assert answered(HTTPException(418, "short and stout")).json() == {"error": "short and stout", "kind": "refused"}
 
-
-def test_a_mistake_of_ours_tells_nothing_of_itself() -> None:
     def count() -> float:
         return REGISTRY.get_sample_value("marketpulse_api_errors_total", {"status": "500"}) or 0
 
@@ -228,3 +225,45 @@ def test_a_mistake_of_ours_tells_nothing_of_itself() -> None:
     answer = answered(ZeroDivisionError("a secret in an argument"))
     assert (answer.status_code, "see the log" in answer.json()["error"]) == (500, True)
     assert ("secret" not in answer.text, count()) == (True, before + 1)
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    def never() -> Any:
+        raise AssertionError("nothing is asked")
+
+    app = app_of(sql=SqlApi(never, SqlSettings(rows_max=77)))
+    answer = ask(app, "/api/openapi.json")
+    assert ask(app, "/api/openapi.json", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    return dict(answer.json())
+
+
+def operations(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"{m} {p}", one) for p, path in spec["paths"].items() for m, one in path.items()]
+
+
+def test_every_route_tells_its_errors_and_token_and_every_example_is_as_its_schema(spec: dict[str, Any]) -> None:
+    assert spec["security"] == [{}, {"token": []}]
+    for name, one in operations(spec):
+        assert {"200", "400", "401", "403", "414", "421", "429", "500"} <= set(one["responses"]), name
+        assert "Retry-After" in one["responses"]["429"]["headers"], name
+        assert one["description"], name
+        assert "HTTPValidationError" not in json.dumps(one), name
+    tried = 0
+    for _, one in operations(spec):
+        content = one["responses"]["200"]["content"].get("application/json", {})
+        if "example" not in content:
+            continue
+        schema = content["schema"] | {"components": spec["components"]}
+        jsonschema.Draft202012Validator(schema).validate(content["example"])
+        tried += 1
+    assert tried >= 5
+
+
+def test_a_parameter_is_typed_and_never_null_and_has_the_settings_bounds(spec: dict[str, Any]) -> None:
+    for name, one in operations(spec):
+        for parameter in one.get("parameters", ()):
+            assert "null" not in json.dumps(parameter["schema"]), name
+            assert {"type", "enum", "pattern"} & set(parameter["schema"]), (name, parameter)
+    by_name = {p["name"]: p for p in spec["paths"]["/api/sql"]["get"]["parameters"]}
+    assert by_name["limit"]["schema"]["maximum"] == 77

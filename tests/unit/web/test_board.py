@@ -49,7 +49,7 @@ def quotes(board: Board) -> dict[str, list[Any]]:
     return {values[0]: values for values in board.quote_rows()}
 
 
-def test_bars_and_their_indicators_meet_in_one_row_and_the_forming_bar_follows_without_a_seam() -> None:
+def test_bars_and_indicators_meet_in_one_row_then_forming_ones_the_newest_and_revisions_replace_them() -> None:
     values = indicators(["sma_20", "vwap"], minute(1, 10.0, sma_20=9.5, vwap=9.75))
     board = told(bars(minute(1, 10.0), minute(2, 11.0)), values)
     first, second = shown(board, "open_time_ms", "close_time_ms", "close", "sma_20", "vwap", "session_vwap")
@@ -59,9 +59,6 @@ def test_bars_and_their_indicators_meet_in_one_row_and_the_forming_bar_follows_w
     board = told(bars(minute(1, 10.0)), forming, bars(minute(2, 11.25)))
     expected = [(60_000, 10.0, 0), (120_000, 11.25, 0), (180_000, 12.0, -1)]
     assert shown(board, "open_time_ms", "close", "revision") == expected
-
-
-def test_of_forming_rows_the_newest_counts_with_the_sessions_vwap_and_a_revision_replaces_what_is_shown() -> None:
     board = told(live(["sma_20"], *(minute(1, 10.0 + i, sma_20=float(i)) for i in range(50))))
     assert shown(board, "close", "sma_20") == [(59.0, 49.0)]
     board = told(live(["vwap"], minute(1, 10.0, session_vwap=8.0)))
@@ -80,7 +77,7 @@ def withdrawn(timeframe: str, open_s: int, revision: int) -> dict[str, Any]:
     return row("AAPL", timeframe, open_s, 0.0, revision=revision, volume=0.0, trade_count=0) | empty
 
 
-def test_a_withdrawn_bar_disappears_and_takes_its_price_and_extremes_along() -> None:
+def test_a_withdrawn_bar_takes_price_and_extremes_along_and_a_session_follows_what_was_revised() -> None:
     board = told(bars(*(minute(i, 10.0 + i) for i in range(3)), minute(3, 99.0)))
     seen = board.seq
     assert quotes(board)["AAPL"][1] == 99.0
@@ -92,9 +89,6 @@ def test_a_withdrawn_bar_disappears_and_takes_its_price_and_extremes_along() -> 
     assert (chart["whole"], [values[0] for values in chart["rows"]]) == (True, [0, 60_000, 120_000])
     assert (chart["session"]["high"], chart["session"]["low"]) == (13.0, 9.0)
     assert board.sparks()["AAPL"]["closes"] == [10.0, 11.0, 12.0]
-
-
-def test_a_session_follows_what_was_cancelled_withdrawn_or_revised_and_comes_with_the_chart_so_far() -> None:
     high = told(bars(*(minute(i, 10.0, high=50.0 if i == 1 else 11.0) for i in range(3))))
     high.take(bars(minute(1, 10.0, revision=1)))
     assert (session(high)["high"], session(high)["open"]) == (11.0, 10.0)
@@ -107,7 +101,7 @@ def test_a_session_follows_what_was_cancelled_withdrawn_or_revised_and_comes_wit
     assert session(board) == {"date": 1, "open": 50.0, "high": 60.0, "low": 40.0, "close": 50.0, "volume": 9.0}
 
 
-def test_the_quote_compares_with_the_session_before_by_the_utc_day_and_a_newer_price_stays() -> None:
+def test_the_quote_compares_with_the_session_before_says_if_it_is_simulated_and_comes_with_live_rows() -> None:
     board = told(bars(row("AAPL", "1d", 0, 100.0), row("AAPL", "1d", DAY, 110.0)))
     assert quotes(board)["AAPL"][:6] == ["AAPL", 110.0, 2 * DAY * 1_000, 100.0, "previous_close", False]
     board = told(bars(minute(1, 1.0, session_date=None), row("AAPL", "1m", DAY + 60, 2.0)))
@@ -115,9 +109,6 @@ def test_the_quote_compares_with_the_session_before_by_the_utc_day_and_a_newer_p
     newer = live([], minute(0, 12.0) | {"event_time_ns": 30 * SECOND_NS})
     board = told(bars(row("AAPL", "1s", 0, 10.0), row("AAPL", "1s", 1, 11.0)), newer, bars(withdrawn("1s", 1, 1)))
     assert quotes(board)["AAPL"][1] == 12.0
-
-
-def test_rows_of_the_simulator_are_said_to_be_so_and_the_newest_quote_comes_and_goes_with_live_rows() -> None:
     sources = {"AAA": "simulate", "BBB": "simulate-2", "CCC": "replay", "DDD": None}
     board = told(bars(*(row(name, "1m", 60, 1.0, source=source) for name, source in sources.items())))
     assert [values[5] for _, values in sorted(quotes(board).items())] == [True, True, False, False]
@@ -164,7 +155,7 @@ def test_symbols_beyond_the_cap_push_out_who_was_silent_longest_and_rows_are_bou
     assert all(len(state.series["1m"]) >= 60 for state in board._symbols.values())
 
 
-def test_timeframes_are_offered_by_length_as_symbols_have_them_and_trades_of_one_nanosecond_are_bars_each() -> None:
+def test_timeframes_are_offered_by_length_trades_of_one_time_are_bars_each_and_lone_rows_no_quotes() -> None:
     board = told(bars(*(row("AAPL", t, 0, 1.0) for t in ("1d", "1m", "1t", "1s"))))
     assert board.timeframes == ["1t", "1s", "1m", "1d"]
     board = told(bars(row("AAPL", "1d", 0, 1.0), row("KO", "1d", 0, 1.0), row("KO", "1m", 0, 1.0)))
@@ -172,9 +163,6 @@ def test_timeframes_are_offered_by_length_as_symbols_have_them_and_trades_of_one
     one, two = row("AAPL", "1t", 60, 1.0), row("AAPL", "1t", 60, 2.0)
     two["receipt"] = two["receipt"] | {"last_row": 1}
     assert shown(told(bars(one, two)), "close", timeframe="1t") == [(1.0,), (2.0,)]
-
-
-def test_empty_batches_lone_indicators_and_alerts_are_no_quotes_and_rows_without_receipts_are_refused() -> None:
     board = told(bars())
     assert (board.chart("AAPL", "1m"), board.seq, board.quote_rows()) == (None, 0, [])
     assert told(indicators(["sma_20"], minute(1, 10.0, sma_20=9.5))).quote_rows() == []
@@ -270,7 +258,7 @@ def test_only_a_higher_revision_replaces_its_bar_or_brings_a_withdrawn_one_back(
     assert series.rows_shown() == [(0, 0.0, 0), (1, 3.0, 3), (2, 2.0, 0)]
 
 
-def test_bars_stand_in_order_tick_bars_that_open_together_all_and_a_reader_gets_what_changed_after_it_looked() -> None:
+def test_bars_stand_in_order_for_readers_what_changed_after_they_looked_and_sparks_the_newest_closes() -> None:
     series = series_of(2, 0, 3)
     series.closed(1, 2.0)
     assert ([row[0] for row in series.rows_shown()], series.closes_since(3)) == ([0, 1, 2, 3], [2.0])
@@ -284,6 +272,13 @@ def test_bars_stand_in_order_tick_bars_that_open_together_all_and_a_reader_gets_
     rows = series.rows(1)
     assert [(row[5], row[-1]) for row in rows] == [(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]
     assert [row[0] for row in rows] == pytest.approx([60_000, 60_000.001, 60_000.002], abs=3e-4)
+    spark = told(bars(*(minute(i, float(i + 1)) for i in range(100)))).sparks()["AAPL"]
+    assert (spark["timeframe"], spark["closes"]) == ("1m", [float(i + 1) for i in range(100)][-SPARK_POINTS:])
+    young = told(bars(*(row("AAPL", "1s", i, float(i + 1)) for i in range(30)), minute(0, 1.0)))
+    assert young.sparks()["AAPL"]["timeframe"] == "1s"
+    series = series_of(0, 1, 2, 3)
+    series.forming(5, 50.0)
+    assert (series.closes(3), series.closes(60)) == ([1, 2, 3], [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("ticks", [False, True])
@@ -351,16 +346,6 @@ def test_withdrawn_bars_and_values_without_bars_do_not_pile_up_and_only_who_miss
     assert [row[5] for row in series.rows(0)] == [6, 7, 8, 9]
     assert series.whole_seq == 6  # the change of the newest bar that is gone
     assert not series.closed(0, 1.0, history=4), "a bar older than all that is kept"
-
-
-def test_a_spark_line_has_the_newest_closes_of_what_there_is_and_a_series_without_its_forming_bars() -> None:
-    spark = told(bars(*(minute(i, float(i + 1)) for i in range(100)))).sparks()["AAPL"]
-    assert (spark["timeframe"], spark["closes"]) == ("1m", [float(i + 1) for i in range(100)][-SPARK_POINTS:])
-    young = told(bars(*(row("AAPL", "1s", i, float(i + 1)) for i in range(30)), minute(0, 1.0)))
-    assert young.sparks()["AAPL"]["timeframe"] == "1s"
-    series = series_of(0, 1, 2, 3)
-    series.forming(5, 50.0)
-    assert (series.closes(3), series.closes(60)) == ([1, 2, 3], [0, 1, 2, 3])
 
 
 # The figures.

@@ -70,7 +70,7 @@ def test_the_first_frame_is_the_whole_even_of_nothing_and_later_ones_hold_what_c
     assert (closes(second), second["chart"]["whole"]) == ([5.5], False)
 
 
-def test_a_slow_page_gets_one_step_over_all_that_it_missed_or_the_chart_anew_where_that_is_gone() -> None:
+def test_a_slow_page_gets_one_step_or_the_chart_anew_and_a_new_indicator_starts_every_page_over() -> None:
     board, view = board_of(minute(0, 1.0)), on()
     sent(board, view)
     for i in range(1, 400):
@@ -83,6 +83,14 @@ def test_a_slow_page_gets_one_step_over_all_that_it_missed_or_the_chart_anew_whe
     step = sent(board, view)
     assert step["chart"]["whole"]
     assert closes(step) == [float(i) for i in range(20, 30)]
+    board, view = board_of(minute(0, 1.0)), on()
+    sent(board, view)
+    board.take(indicators(["rsi_14"], minute(0, 1.0, rsi_14=44.0)))
+    step = sent(board, view)
+    assert (step["after"], step["columns"][-1], step["chart"]["rows"][0][-1]) == (None, "rsi_14", 44.0)
+    first = sent(board_of(minute(0, 1.0, vwap=None)), on(), figures=1)
+    assert (first["chart"]["rows"][0][7], first["chart"]["session"]["volume"]) == (None, None)
+    assert first["figures"]["latency_p50_ms"] is None
 
 
 def test_another_chart_comes_whole_without_quotes_also_after_a_break_and_one_without_bars_is_said_once() -> None:
@@ -106,17 +114,6 @@ def test_another_chart_comes_whole_without_quotes_also_after_a_break_and_one_wit
     assert back.resume(board, at)
     back.wanted = Wish(("AAPL", "1m"))
     assert sent(board, back)["chart"]["whole"]
-
-
-def test_a_new_indicator_starts_every_page_over_with_the_new_columns_and_missing_numbers_are_null() -> None:
-    board, view = board_of(minute(0, 1.0)), on()
-    sent(board, view)
-    board.take(indicators(["rsi_14"], minute(0, 1.0, rsi_14=44.0)))
-    step = sent(board, view)
-    assert (step["after"], step["columns"][-1], step["chart"]["rows"][0][-1]) == (None, "rsi_14", 44.0)
-    first = sent(board_of(minute(0, 1.0, vwap=None)), on(), figures=1)
-    assert (first["chart"]["rows"][0][7], first["chart"]["session"]["volume"]) == (None, None)
-    assert first["figures"]["latency_p50_ms"] is None
 
 
 class Counting:

@@ -84,31 +84,7 @@ def test_a_forming_bar_follows_its_trades_until_it_closes_revisions_replace_it_a
     assert part.row("KO", since=1)["volume"] == 10.0
 
 
-def test_very_many_short_bars_become_one_sum_symbols_are_bounded_and_tick_bars_tell_nothing() -> None:
-    part = Market()
-    part.told(bars(*(row("KO", "1s", i, 10.0, volume=1.0, vwap=10.0) for i in range(BARS_MAX + 500))))
-    assert part.row("KO")["volume"] == BARS_MAX + 500
-    assert not part.told(bars(row("KO", "1s", 3, 10.0, volume=1.0, revision=1)))  # too old to be told apart
-    part = Market(symbols_max=2)
-    part.told(bars(*(row(name, "1d", 0, 1.0) for name in ("A", "B", "C"))))
-    assert set(rows_of(part.changes(-1))) == {"B", "C"}
-    assert not part.told(bars(row("A", "1t", 0, 1.0)))
-
-
-def test_volatility_is_the_deviation_of_the_newest_returns_scaled_to_an_hour_and_none_with_too_little() -> None:
-    part = Market()
-    closes = [100.0 + math.sin(i) for i in range(30)]
-    part.told(bars(*(row("KO", "1m", 60 * i, close) for i, close in enumerate(closes))))
-    returns = [math.log(b / a) for a, b in zip(closes[-21:], closes[-20:], strict=False)]
-    hourly = 100 * statistics.stdev(returns) * math.sqrt(60)
-    assert (part.row("KO")["volatility"], part.row("KO")["volatility_of"]) == (pytest.approx(hourly, rel=1e-5), "1m")
-    part = Market()
-    part.told(bars(*(row("KO", "1d", DAY_S * i, 100.0 + i % 2) for i in range(9)), row("IBM", "1m", 0, 1.0)))
-    assert (part.row("KO")["volatility_of"], part.row("IBM")["volatility"]) == ("1d", None)
-    assert part.row("KO")["volatility"] > 0
-
-
-def test_only_what_changed_is_told() -> None:
+def test_only_what_changed_is_told_short_bars_are_one_sum_and_volatility_is_the_hourly_deviation() -> None:
     board = Board(parts={"market": MarketPart()})
     part = board.parts["market"]
     board.take(bars(row("AAPL", "1d", 0, 1.0), row("KO", "1d", 0, 2.0)))
@@ -121,6 +97,24 @@ def test_only_what_changed_is_told() -> None:
     assert step is not None
     assert (step["whole"], list(rows_of(step))) == (False, ["KO"])
     assert MarketPart().changes(-1) == {"whole": True, **{name: [] for name in COLUMNS}}
+    part = Market()
+    part.told(bars(*(row("KO", "1s", i, 10.0, volume=1.0, vwap=10.0) for i in range(BARS_MAX + 500))))
+    assert part.row("KO")["volume"] == BARS_MAX + 500
+    assert not part.told(bars(row("KO", "1s", 3, 10.0, volume=1.0, revision=1)))  # too old to be told apart
+    part = Market(symbols_max=2)
+    part.told(bars(*(row(name, "1d", 0, 1.0) for name in ("A", "B", "C"))))
+    assert set(rows_of(part.changes(-1))) == {"B", "C"}
+    assert not part.told(bars(row("A", "1t", 0, 1.0)))
+    part = Market()
+    closes = [100.0 + math.sin(i) for i in range(30)]
+    part.told(bars(*(row("KO", "1m", 60 * i, close) for i, close in enumerate(closes))))
+    returns = [math.log(b / a) for a, b in zip(closes[-21:], closes[-20:], strict=False)]
+    hourly = 100 * statistics.stdev(returns) * math.sqrt(60)
+    assert (part.row("KO")["volatility"], part.row("KO")["volatility_of"]) == (pytest.approx(hourly, rel=1e-5), "1m")
+    part = Market()
+    part.told(bars(*(row("KO", "1d", DAY_S * i, 100.0 + i % 2) for i in range(9)), row("IBM", "1m", 0, 1.0)))
+    assert (part.row("KO")["volatility_of"], part.row("IBM")["volatility"]) == ("1d", None)
+    assert part.row("KO")["volatility"] > 0
 
 
 # Alerts.
@@ -180,7 +174,7 @@ def quote_of(*bars: Seen) -> Quote:
     return quote
 
 
-def test_the_last_price_is_the_newest_whatever_the_order_and_the_days_bar_knows_range_and_volume_best() -> None:
+def test_the_last_price_is_the_newest_in_any_order_and_the_change_is_since_the_session_before_or_the_open() -> None:
     quote = quote_of(seen(1, 60, 120, 11.0), seen(1, 0, 60, 9.0))
     assert quote.last == 11.0
     quote.take(seen(1, 60, 120, 11.5))  # a revision of the newest bar
@@ -192,9 +186,6 @@ def test_the_last_price_is_the_newest_whatever_the_order_and_the_days_bar_knows_
     assert math.isnan(quote.session.volume)
     quote.take(seen(5, 0, 70, 9.5, high=12.0, low=8.0, volume=500.0, day=True))  # a cancelled trade set 20
     assert (quote.session.high, quote.session.low, quote.session.volume) == (12.0, 8.0, 500.0)
-
-
-def test_the_change_is_since_the_last_price_of_the_session_before_also_of_late_history_else_since_the_open() -> None:
     quote = quote_of(seen(5, 60, 120, 11.0, open_=10.5), seen(5, 0, 60, 9.0, open_=10.0))
     assert (quote.reference, quote.reference_kind) == (10.0, "session_open")
     late = quote_of(seen(9, 1_000, 1_060, 11.0), seen(3, 0, 60, 3.0), seen(8, 500, 560, 8.0), seen(2, 0, 60, 2.0))

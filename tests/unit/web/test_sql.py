@@ -189,14 +189,11 @@ def test_more_than_run_and_wait_are_told_to_come_again_and_pages_stay_served(tmp
         assert own.get(q="SELECT 1 AS x").json()["rows"] == [[1]]
 
 
-def test_a_query_that_needs_too_much_is_told_which_setting(tmp_path: Path) -> None:
+def test_a_query_that_needs_too_much_is_told_which_setting_and_a_stop_ends_what_runs(tmp_path: Path) -> None:
     with opened(tmp_path, timeout_s=0.3, memory_limit_mb=64) as own:
         late = own.get(q=ENDLESS)
         assert (late.status_code, late.json()["kind"]) == (422, "limit")
         assert "raise sql.timeout_s" in late.json()["error"]
-
-
-def test_a_stop_of_the_server_ends_what_runs(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         with opened(tmp_path) as own:
             asked = pool.submit(httpx.get, f"{own.client.base_url}api/sql", params={"q": ENDLESS}, timeout=60)
@@ -233,7 +230,7 @@ def guide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
         yield guide
 
 
-def test_every_view_is_told_with_its_columns_and_types_and_the_limits_of_the_settings(guide: Guide) -> None:
+def test_every_view_is_told_with_columns_types_and_limits_and_a_plan_with_the_files_it_leaves(guide: Guide) -> None:
     body = guide.client.get("/api/sql/schema").json()
     tables = {table["name"]: table for table in body["tables"]}
     assert set(tables) == set(VIEWS)
@@ -243,9 +240,6 @@ def test_every_view_is_told_with_its_columns_and_types_and_the_limits_of_the_set
     ]  # fmt: skip
     assert all(table["meaning"].endswith(".") for table in body["tables"])
     assert [body["limits"][name] for name in ("timeout_s", "rows_max", "at_once")] == [50, 77, 2]
-
-
-def test_a_plan_tells_which_files_a_condition_leaves(guide: Guide) -> None:
     body = guide.explain(sql="SELECT count(*) FROM bars WHERE symbol = 'AAPL'").json()
     (scan,) = [scan for scan in body["scans"] if scan["table"] == "bars"]
     assert 1 <= scan["files"] < scan["files_in_all"]

@@ -23,8 +23,7 @@ from marketpulse.telemetry import REGISTRY
 from marketpulse.web import connection, page_socket, stream
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer, open_socket
-from page_reader import PageReader
-from pages_that_never_read import NeverReads
+from page_reader import NeverReads, PageReader
 from refused import assert_raises
 from served_app import app_of, serving
 from waiting import wait_until
@@ -216,9 +215,7 @@ def test_foreign_pages_are_refused_before_the_socket_opens(site: Site, headers: 
 
 @patch.object(stream, "SEND_TIMEOUT_S", 0.2)
 @patch.object(page_socket, "LINGER_S", 0.1)
-def test_a_page_let_go_is_cut_off_and_one_that_closed_is_left_alone(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_page_let_go_is_cut_off_and_a_closed_one_left_alone(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """A transport that is only closed would wait for ever until its buffer is taken."""
     let_go = count("pages_let_go_total")
 
@@ -238,14 +235,11 @@ def test_a_page_let_go_is_cut_off_and_one_that_closed_is_left_alone(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_the_kernel_holds_a_bounded_share_of_what_a_page_has_not_taken() -> None:
+def test_the_kernel_holds_a_bounded_share_a_taken_default_port_gives_way_and_unsafe_ones_never_listen() -> None:
     server = WebServer(app_of(), ServeSettings(port=0))
     asked = server._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
     server._socket.close()
     assert page_socket.KERNEL_BYTES <= asked <= 2 * page_socket.KERNEL_BYTES  # Linux tells twice what was set
-
-
-def test_a_taken_port_gives_way_unless_it_was_asked_for_and_an_unsafe_binding_never_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         taken = holder.getsockname()[1]
         listener = open_socket(ServeSettings.model_construct(port=taken, _fields_set=set()))  # the default

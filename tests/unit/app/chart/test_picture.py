@@ -13,7 +13,7 @@ import pytest
 import talib
 from matplotlib.image import imread
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.app.chart.colours import COLOURS, Theme
 from marketpulse.app.chart.panes import groups_of
 from marketpulse.app.chart.picture import Look, Picture
@@ -39,7 +39,7 @@ def test_each_colour_is_the_pages(theme: Theme) -> None:
         assert f"rgb({red} {green} {blue} / {share}%)" == tokens[name.replace("_", "-")], name
 
 
-def test_bands_lie_under_lines_oscillators_have_panes_vwap_is_the_sessions_and_a_missing_column_is_named() -> None:
+def test_bands_lie_under_lines_falling_candles_are_filled_oscillators_alone_have_panes_and_no_column_is_named() -> None:
     columns = [
         "close", "vwap", "session_vwap", "sma_20", "bbands_20_2_upper", "bbands_20_2_middle", "bbands_20_2_lower",
         "volume_sma_20", "rsi_14", "macd_12_26_9", "macd_12_26_9_signal", "macd_12_26_9_hist",
@@ -52,6 +52,16 @@ def test_bands_lie_under_lines_oscillators_have_panes_vwap_is_the_sessions_and_a
 
     assert groups_of(parse_indicators("vwap"), columns)[0].lines[0].column == "session_vwap"
     assert_raises(ParameterError, "no column sma_50 to draw", groups_of, parse_indicators("sma(50)"), columns)
+    picture = Picture(table(), "AAPL", "1d")
+    drawn = [c.get_facecolor() for c in picture.figure.axes[0].collections]
+    faces = [tuple(np.round(face[0][:3], 3)) for face in drawn if len(face)]
+    for name in (COLOURS["dark"].panel, COLOURS["dark"].down):
+        assert tuple(np.round(rgb(name), 3)) in faces
+    assert picture.svg() == Picture(table(), "AAPL", "1d").svg()
+    values = [float(i) for i in range(40)]
+    picture = Picture(table(rsi_14=values, sma_20=values), "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
+    assert len(picture.figure.axes) == 3  # prices, volume, RSI
+    assert [list(line.get_ydata()) for line in picture.figure.axes[0].lines if len(line.get_ydata()) == 40] == [values]
 
 
 def table(bars: int = 40, **columns: list[float]) -> pa.Table:
@@ -79,19 +89,6 @@ def test_a_png_has_its_size_twice_and_the_colours_of_its_theme_and_a_notebook_ge
     assert bundle["image/png"][:4] == b"\x89PNG"
     assert metadata["image/png"] == {"width": 600, "height": 400}
     assert bundle["text/plain"] == "<Picture AAPL 1d, 40 bars>"
-
-
-def test_falling_candles_are_filled_rising_ones_hollow_alike_each_time_and_only_oscillators_have_a_pane() -> None:
-    picture = Picture(table(), "AAPL", "1d")
-    drawn = [c.get_facecolor() for c in picture.figure.axes[0].collections]
-    faces = [tuple(np.round(face[0][:3], 3)) for face in drawn if len(face)]
-    for name in (COLOURS["dark"].panel, COLOURS["dark"].down):
-        assert tuple(np.round(rgb(name), 3)) in faces
-    assert picture.svg() == Picture(table(), "AAPL", "1d").svg()
-    values = [float(i) for i in range(40)]
-    picture = Picture(table(rsi_14=values, sma_20=values), "AAPL", "1d", parse_indicators("rsi(14),sma(20)"))
-    assert len(picture.figure.axes) == 3  # prices, volume, RSI
-    assert [list(line.get_ydata()) for line in picture.figure.axes[0].lines if len(line.get_ydata()) == 40] == [values]
 
 
 def test_a_page_holds_every_value_fetches_nothing_and_escapes_what_is_data() -> None:
@@ -139,15 +136,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return store_real_rows(tmp_path_factory.mktemp("lake"))
 
 
-def test_the_newest_bars_come_oldest_first_and_a_time_begins_with_its_bar_and_ends_before(settings: Settings) -> None:
+def test_the_newest_bars_come_oldest_first_with_indicators_of_those_before_and_none_is_none(settings: Settings) -> None:
     rows = stored_bars(settings, "AAPL", "1d", Span(bars=5))
     assert rows.column("close").to_pylist() == daily("AAPL")["close"].tail(5).to_list()
     span = Span(time_ns("2014-12-29", "from"), time_ns("2014-12-31", "to"))
     opened = stored_bars(settings, "AAPL", "1d", span).column("open_time_ns").to_pylist()
     assert opened == [time_ns("2014-12-29", "first"), time_ns("2014-12-30", "second")]
-
-
-def test_indicators_begin_with_the_bars_before_are_computed_anew_and_no_rows_stay_none(settings: Settings) -> None:
     shown = stored_bars(settings, "IBM", "1d", Span(bars=10))
     older = older_bars(settings, "IBM", "1d", shown.column("open_time_ns")[0].as_py())
     values = with_indicators(pa.concat_tables([older, shown]), "rsi(14),vwap", settings)

@@ -12,7 +12,7 @@ import pytest
 
 import marketpulse
 from board_rows import row
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.app.charts.catalogue import OF_STORED_BARS, catalogue, in_prices, indicators_of, needs_the_engine
 from marketpulse.app.charts.closed_bars import PRICES, REVISION, ClosedBars, forming, merged, stored_bars
 from marketpulse.app.charts.desk import LiveDesk
@@ -195,17 +195,7 @@ def test_bar_after_bar_they_stay_so_and_a_forming_one_moves_nothing(
     assert as_bytes(seen) == expected(engine.slice(600, 39), columns)
 
 
-def test_a_revised_bar_changes_every_value_after_it(engine: pl.DataFrame) -> None:
-    values, bars = ChartValues(None), engine.head(200)
-    before = values.values(["ema_12"], CATALOGUE, WHOLE, live_bars(bars))[1]
-    board = live_bars(bars.with_columns(close=bars["close"].scatter(20, bars["close"][20] + 1)))
-    board.rows[sorted(board.rows)[20]][-1] = 1.0  # type: ignore[index]
-    after = values.values(["ema_12"], CATALOGUE, WHOLE, board)[1]
-    assert as_bytes(before[:20]) == as_bytes(after[:20])
-    assert all(a[1] != b[1] for a, b in zip(before[20:60], after[20:60], strict=True))
-
-
-def test_a_page_of_the_past_is_cut_from_the_whole_and_what_needs_the_engine_is_refused(engine: pl.DataFrame) -> None:
+def test_a_past_page_is_cut_from_the_whole_and_a_revision_changes_all_after_it(engine: pl.DataFrame) -> None:
     values, board = ChartValues(None), live_bars(engine)
     whole = values.values(["rsi_14"], CATALOGUE, WHOLE, board)[1]
     times = sorted(board.rows)
@@ -213,6 +203,13 @@ def test_a_page_of_the_past_is_cut_from_the_whole_and_what_needs_the_engine_is_r
     assert as_bytes(page) == as_bytes(whole[150:200])
     with pytest.raises(ParameterError, match=r"name it in engine\.indicators"):
         values.values(["spread"], CATALOGUE, BarSpan("KO", "1d"), LiveBars())
+    values, bars = ChartValues(None), engine.head(200)
+    before = values.values(["ema_12"], CATALOGUE, WHOLE, live_bars(bars))[1]
+    board = live_bars(bars.with_columns(close=bars["close"].scatter(20, bars["close"][20] + 1)))
+    board.rows[sorted(board.rows)[20]][-1] = 1.0  # type: ignore[index]
+    after = values.values(["ema_12"], CATALOGUE, WHOLE, board)[1]
+    assert as_bytes(before[:20]) == as_bytes(after[:20])
+    assert all(a[1] != b[1] for a, b in zip(before[20:60], after[20:60], strict=True))
 
 
 def test_bars_that_left_the_board_are_read_again(lake: LakeRows, values: ChartValues, engine: pl.DataFrame) -> None:

@@ -65,15 +65,12 @@ def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
     assert glue.get_databases()["DatabaseList"] == []
 
 
-def test_a_fault_says_how_far_it_came_and_apply_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_says_how_far_it_came_and_a_policy_is_for_a_named_account(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Crawlers, "create", Mock(side_effect=Retryable("glue is away")))
         with pytest.raises(Retryable, match=r"glue is away; 9 of 21 steps are done: `marketpulse aws apply`"):
             run("apply")
     assert run("apply")[-1] == "12 done"
-
-
-def test_a_policy_is_printed_for_this_account_or_a_named_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f":{ACCOUNT}:workgroup/marketpulse" in "\n".join(run("policy", "reader"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

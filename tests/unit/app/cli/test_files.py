@@ -56,13 +56,12 @@ def test_sql_answers_in_the_asked_format_and_to_a_file_that_can_be_written(marke
         write(b"text", tmp_path / "none" / "file.csv")
 
 
-def test_the_catalogue_is_a_line_each_or_json_or_one_in_full(marketpulse: Run) -> None:
+def test_the_catalogue_is_lines_and_a_chart_and_doctor_fail(marketpulse: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = marketpulse("indicators").out.splitlines()
     assert len(lines) == len(json.loads(marketpulse("indicators", "--json").out)) >= 9
     assert "macd_12_26_9_hist" in marketpulse("indicators", "macd").out
-
-
-def test_doctor_exits_with_1_when_something_fails(marketpulse: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = marketpulse("chart", "AAPL", "--out", "c.png")
+    assert (done.code, "marketpulse load FILE" in done.err) == (1, True)
     monkeypatch.setenv("MARKETPULSE_SERVE__PORT", "70000")
     done = marketpulse("doctor", "--json")
     assert (done.code, [f["level"] for f in json.loads(done.out)]) == (1, ["OK", "FAIL"])
@@ -173,12 +172,7 @@ def test_what_is_wrong_with_a_chart_is_said_with_its_code(marketpulse: Run, word
     assert (done.code, said in done.err) == (code, True), done.err
 
 
-def test_a_chart_of_an_empty_lake_is_a_failure_that_says_what_to_do(marketpulse: Run) -> None:
-    done = marketpulse("chart", "AAPL", "--out", "c.png")
-    assert (done.code, "marketpulse load FILE" in done.err) == (1, True)
-
-
-def test_pairs_map_our_fields_to_their_columns_half_a_pair_is_refused_and_only_what_was_given_enters() -> None:
+def test_pairs_lengths_of_time_and_words_of_heal_are_read_and_what_is_none_is_refused_with_an_example() -> None:
     columns = {"price": "last", "size": "qty", "symbol": "a=b"}
     assert parse_columns(["price=last", "size = qty", "symbol=a=b"]) == columns
     for pair in ("price", "=last", "price="):
@@ -188,17 +182,11 @@ def test_pairs_map_our_fields_to_their_columns_half_a_pair_is_refused_and_only_w
     found = mapping_of(Record.TRADE, "AAPL", None, ["price=last"], venue="XNYS")
     assert Mapping(**found) == Mapping(record="trade", symbol="AAPL", columns={"price": "last"}, venue="XNYS")
     assert without_none({"serve": {"port": None}, "a": {"b": 0, "c": None}, "d": False}) == {"a": {"b": 0}, "d": False}
-
-
-def test_a_length_of_time_is_read_in_its_unit_and_what_is_none_is_refused_with_an_example() -> None:
     lengths = {"30s": 30, "2m": 120, "1.5h": 5400, "500ms": 0.5, "7": 7, " 1 d ": 86400}
     assert {text: parse_duration(text) for text in lengths} == lengths
     for text in ("", "soon", "-3s", "0s", "3 weeks", "1e3s"):
         with pytest.raises(ParameterError, match="30s, 2m or 1h"):
             parse_duration(text)
-
-
-def test_words_of_heal_stand_for_its_options_and_what_is_said_twice_or_too_much_is_refused() -> None:
     day, next_day = "2026-01-05", "2026-01-06"
     assert _positional(["A", day, next_day], None, None, None) == (["A"], day, next_day)
     assert _positional(["A"], None, day, None) == (["A"], day, None)

@@ -1,4 +1,4 @@
-"""What came too late is healed by itself: when a run begins, and what is said of it."""
+"""What came too late is healed by itself or by `heal`: when a run begins, the time it takes in, what is said of it."""
 
 import json
 import sys
@@ -6,13 +6,20 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from marketpulse.app.healing.automatic import AutomaticHeal
+from marketpulse.app.healing.heal import _Heal
+from marketpulse.app.receipts.lake_trades import LakeInputs
 from marketpulse.app.supervisor import Event
 from marketpulse.clock import ManualClock
+from marketpulse.query.stored_rows import Wanted
+from marketpulse.settings import Settings
 
 HEALED = {"symbol": "A", "trades": 7, "changed": 1, "outcome": "healed"}
 OF_HISTORY = {"behind": 'source_rows_total{source="s",fate="behind"}', "ended": "histories_ended_total"}
@@ -127,3 +134,16 @@ def test_history_is_healed_at_its_goodbye_and_half_a_minute_after_the_last_run_a
     heal.look()
     assert heal._process is not None
     heal.close()
+
+
+NO_LOG, NO_LAKE, NO_CLOCK, NO_CONFIG = (cast(Any, SimpleNamespace()) for _ in range(4))
+
+
+def test_late_trades_count_from_the_first_moment_asked_for_to_before_the_last_and_until_the_rebuild_began() -> None:
+    #        (event time, offset, late)
+    trades = [(10, 0, False), (19, 5, True), (20, 6, True), (29, 7, True), (30, 8, True), (25, 9, True)]
+    times, offsets, late = zip(*trades, strict=True)
+    table = pa.table({"event_time_ns": times, "offset": offsets})
+    inputs = LakeInputs("market", 0, table, np.array(late), pa.table({}), {})
+    inside = _Heal(Settings(), NO_CONFIG, NO_LOG, NO_LAKE, Wanted(20, 30), NO_CLOCK)._within(inputs, 9)
+    assert (inside.trades["offset"].to_pylist(), inside.late.tolist()) == ([0, 6, 7], [False, True, True])

@@ -94,14 +94,11 @@ def test_rows_of_the_symbol_are_there_in_order_and_revised() -> None:
     assert feed.closed
 
 
-def test_no_more_than_so_many_bars_are_held_and_a_log_that_is_away_is_waited_for() -> None:
+def test_so_many_bars_are_held_a_log_that_is_away_is_waited_for_and_before_rows_the_frame_is_empty() -> None:
     rows = bars(*(row("AAPL", "1m", 60 * i, float(i + 1)) for i in range(50)))
     with Live(Feed(Retryable("away"), rows), "AAPL", "1m", 12) as live:
         wait_until(lambda: len(live.frame()), "the first rows")
         assert live.frame()["close"].to_list() == [float(i) for i in range(39, 51)]
-
-
-def test_before_the_first_row_the_frame_is_empty_and_waiting_ends() -> None:
     with Live(Feed(), "AAPL", "1m", 10) as live:
         assert live.wait(timeout_s=0.05) is False
         assert (len(live.frame()), "close" in live.frame().columns) == (0, True)

@@ -1,9 +1,11 @@
-"""Processes are found by their run files, their metrics read as numbers, and an observer looks by itself."""
+"""Processes are found by their run files and read as numbers; two looks make a picture, and words, by hand sums."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,11 +13,34 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from marketpulse.app.observing import Observer
-from marketpulse.app.observing.readings import DIED, Samples, parse, quantile, read_processes, together
+from marketpulse.app.observing.findings import Finding, find
+from marketpulse.app.observing.picture import Look, Span, labelled, picture
+from marketpulse.app.observing.readings import DIED, Labels, Reading, Samples, parse, quantile, read_processes, together
 from marketpulse.clock import SystemClock
 from marketpulse.telemetry import Health, TelemetryServer
-from process_readings import write_run_file
 from waiting import wait_until
+
+
+def samples(**counts: float) -> Samples:
+    """`rows_stored__sink_lake=3` is rows_stored{sink="lake"}."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for text, value in counts.items():
+        name, *labels = text.split("__")
+        found[name, tuple(sorted(tuple(label.split("_", 1)) for label in labels))] = value  # type: ignore[misc]
+    return Samples(found)
+
+
+def reading(name: str, pid: int = 1, trouble: str | None = None, cpu_s: float = 0.0, **counts: float) -> Reading:
+    return Reading(name, pid, trouble, samples(**counts), cpu_s=cpu_s, memory_bytes=1_000, started_s=5.0)
+
+
+def look(at_s: float, *readings: Reading, free: int = 10**12) -> Look:
+    return Look(at_s, int(1_000 * at_s), readings, free)
+
+
+def write_run_file(run: Path, name: str, pid: int, port: int) -> None:
+    run.mkdir(exist_ok=True)
+    (run / f"{name}.json").write_text(json.dumps({"name": name, "pid": pid, "metrics_port": port}))
 
 
 def test_metrics_keep_their_labels_and_lose_their_frame() -> None:
@@ -32,9 +57,7 @@ def test_metrics_keep_their_labels_and_lose_their_frame() -> None:
 
 
 @given(st.lists(st.floats(0.0001, 40), min_size=1, max_size=60), st.sampled_from([0.5, 0.99]))
-def test_a_quantile_lies_in_the_bucket_of_the_true_one_and_nothing_observed_has_none(
-    values: list[float], share: float
-) -> None:
+def test_a_quantile_lies_in_the_true_ones_bucket_and_no_sample_has_none(values: list[float], share: float) -> None:
     registry = CollectorRegistry()
     bounds = (0.001, 0.01, 0.1, 1, 10)
     histogram = Histogram("marketpulse_some_seconds", "?", buckets=bounds, registry=registry)
@@ -104,3 +127,115 @@ def test_nothing_is_known_before_the_first_look_and_it_looks_again_while_watched
     with contextlib.closing(Observer(tmp_path, SystemClock())) as observer:
         observer.start()
         wait_until(looked_thrice)
+
+
+LOST: Any = {"stream_missing_trades__source_x__what_given up": 12}
+
+
+def drawn(first: Look, last: Look) -> dict[str, Any]:
+    return picture(Span(first, last), Span(first, last))
+
+
+def test_rates_are_what_grew_in_the_time_also_after_a_new_start_beside_what_a_feed_did_not_bring() -> None:
+    def feed(at_s: float, trades: int, quotes: int) -> Look:
+        rows: Any = {f"rows_produced__source_feed__type_{t}": n for t, n in (("trade", trades), ("quote", quotes))}
+        return look(at_s, reading("produce-feed", **rows))
+
+    (source,) = drawn(feed(0, 100, 10), feed(10, 600, 60))["sources"]
+    assert (source["rows_per_s"], source["rows"], source["types"]) == (55, 660, {"trade": 600, "quote": 60})
+    lossy = reading(
+        "produce-coinbase", rows_produced__source_coinbase__type_trade=5, stream_gaps__source_coinbase=2,
+        stream_missing_trades__source_coinbase__what_found=46, stream_missing_trades__source_coinbase__what_healed=40,
+        source_rows__fate_rows__source_coinbase=5, source_rows__fate_duplicates__source_coinbase=2,
+        stream_reconnects__source_coinbase__why_closed=3, stream_reconnects__source_coinbase__why_silence=1,
+    )  # fmt: skip
+    (source,) = drawn(look(0, lossy), look(1, lossy))["sources"]
+    assert (source["gaps"], source["reconnects"]) == (2, 4)
+    assert (source["missing"], source["engine"]) == ({"found": 46, "healed": 40}, {"rows": 5, "duplicates": 2})
+    first = look(0, reading("sink-lake", 1, rows_stored__sink_lake__table_bars=1_000))
+    last = look(5, reading("sink-lake", 2, rows_stored__sink_lake__table_bars=20))
+    (sink,) = drawn(first, last)["sinks"]
+    assert sink["rows_per_s"] == 4
+    assert drawn(first, last)["processes"][0]["cpu_cores"] is None
+    first = look(0, reading("serve", cpu_s=1.0), reading("up", 2))
+    last = look(4, reading("serve", trouble="starting", cpu_s=3.0), reading("up", 2, child_restarts__child_serve=2))
+    serve = drawn(first, last)["processes"][0]
+    assert (serve["cpu_cores"], serve["trouble"], serve["restarts"], serve["started_ms"]) == (0.5, "starting", 2, 5_000)
+
+
+def test_only_the_engine_counts_as_such_latencies_are_of_between_the_looks_and_delays_of_the_worst() -> None:
+    first = look(0, reading("process-0"), reading("verify", 2))
+    last = look(
+        2, reading("process-0", records_consumed__topic_market=80, bars_closed__timeframe_1m=3, bars_revised=1),
+        reading("verify", 2, records_consumed__topic_market=9_000),
+    )  # fmt: skip
+    engine = drawn(first, last)["engine"]
+    assert (engine["records_per_s"], engine["workers"]) == (40, 1)
+    assert engine["rows_out_per_s"] == {"bars": 2, "alerts": 0}
+
+    def flushed(at_s: float, fast: float, slow: float) -> Look:
+        counts = (("0.1", fast), ("1.0", slow), ("+Inf", slow))
+        buckets: Any = {f"flush_seconds_bucket__sink_lake__le_{le}": count for le, count in counts}
+        return look(at_s, reading("sink-lake", rows_stored__sink_lake__table_bars=1, **buckets))
+
+    (sink,) = drawn(flushed(0, 1_000, 1_000), flushed(1, 1_000, 1_100))["sinks"]
+    assert sink["p50_ms"] == pytest.approx(100 + 0.5 * 900)  # a hundred flushes between 0.1 and 1 s
+    assert sink["p99_ms"] == pytest.approx(100 + 0.99 * 900)
+    assert drawn(flushed(0, 5, 5), flushed(1, 5, 5))["sinks"][0]["p50_ms"] is None
+    workers = (reading(f"process-{i}", i + 1, watermark_delay_seconds__source_feed=s) for i, s in enumerate((2, 7)))
+    assert [s["watermark_delay_ms"] for s in drawn(look(0), look(1, *workers))["sources"]] == [7_000]
+    assert drawn(look(0), look(1, reading("serve")))["parity"] is None
+    found = drawn(look(0), look(1, reading("verify", parity_rows_checked=50, parity_drift_rows=1)))["parity"]
+    assert (found["rows_checked"], found["drift_rows"]) == (50, 1)
+
+
+def test_suspect_rows_are_counted_by_rule_over_sources_and_counts_come_the_largest_first() -> None:
+    engine = reading(
+        "process-1", quality_found__rule_split__severity_mark__source_a=2, quality_found__rule_split__severity_mark__source_b=3,
+        quality_found__rule_stale__severity_count__source_a=0,
+    )  # fmt: skip
+    assert drawn(look(0, engine), look(10, engine))["engine"]["quality"] == {"split": 5}
+    by_why: dict[Labels, float] = {(("why", "a"),): 1.0, (("why", "b"),): 0.0, (("why", "c"),): 9.0}
+    assert list(labelled(by_why, "why").items()) == [("c", 9), ("a", 1)]
+
+
+def findings(first: Look, last: Look, *, reachable: bool | None = True, lag: int | None = 0) -> list[Finding]:
+    span = Span(first, last)
+    return find(span, picture(span, span), broker_reachable=reachable, engine_lag=lag)
+
+
+@pytest.mark.parametrize(("last", "words"), [
+    (look(60, reading("serve", trouble="starting")), "serve does not do its work: starting"),
+    (look(60, reading("up", child_restarts__child_serve=1)), "serve died and was started again once in the last minute"),
+    (look(600, reading("up", child_restarts__child_serve=3)), "3 times in the last 10 minutes"),
+    (look(60, reading("verify", parity_rows_checked=9, parity_drift_rows=2)), "2 stored rows are not what the log gives"),
+    (look(60, reading("produce-x", source_errors__source_x=4)), "The source x failed 4 times"),
+    (look(60, reading("produce-x", spool_rows__source_x=1_234, spool_age_seconds__source_x=70)), "1,234 rows of the source x wait on the disk for the broker, the oldest for 70 s"),
+    (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "x is 90 s behind the log's time"),
+    (look(60, reading("sink-lake", sink_errors__sink_lake=1)), "The store lake failed once"),
+    (look(60, reading("sink-lake", sink_lag_records__sink_lake=60_000)), "lake has 60,000 records still to store"),
+    (look(60, reading("produce-x", **LOST)), "did not bring 12 trades, and its far end cannot give them any more"),
+    (look(60, free=2 * 10**9), "Only 2.0 GB are free"),
+])  # fmt: skip
+def test_what_is_wrong_is_named(last: Look, words: str) -> None:
+    names = [(r.name, r.pid) for r in last.readings]
+    (finding,) = findings(look(0, *(reading(name, pid) for name, pid in names)), last)
+    assert words in finding.what
+    assert finding.do.endswith(".")
+
+
+def test_dead_letters_have_their_most_frequent_reason_the_worst_comes_first_and_good_is_silent() -> None:
+    for letters, said in (
+        ({"bad_price": 2}, "2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18."),
+        ({"bad_price": 2, "not_json": 5}, "7 records were set aside in the last minute, 5 of them since the value is not a JSON object"),
+    ):  # fmt: skip
+        counts: dict[str, Any] = {f"dead_letters__reason_{reason}": count for reason, count in letters.items()}
+        (finding,) = findings(look(0, reading("process-0")), look(60, reading("process-0", **counts)))
+        assert finding.what.startswith(said)
+        assert finding.what == said or len(letters) > 1
+    well = look(0, reading("serve")), look(60, reading("serve"))
+    assert findings(*well) == findings(*well, reachable=None, lag=None) == []
+    last = look(60, reading("sink-lake", sink_errors__sink_lake=1), free=10**8)
+    told = findings(look(0, reading("sink-lake")), last, reachable=False, lag=90_000)
+    assert [finding.severity for finding in told] == ["bad", "bad", "warn", "warn"]
+    assert "Kafka" in told[0].what

@@ -1,5 +1,6 @@
-"""`serve` in a thread, with a feed that a test moves; the pace of `verify`; the step that travels to Spark's workers."""
+"""`serve` in a thread with a feed that a test moves, the step for Spark, and vendors as sources with their sender."""
 
+import io
 import json
 import pickle
 import threading
@@ -10,20 +11,34 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from board_rows import bars, row
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.pipeline.produce import _Reminder
+from marketpulse.app.pipeline.report import Fates, Refused, Report, summarise
 from marketpulse.app.pipeline.serve import as_far_as_possible, serve_feed
 from marketpulse.app.pipeline.spark import make_step
+from marketpulse.app.pipeline.vendors import open_polled, open_timed
 from marketpulse.app.pipeline.verify import Pace
 from marketpulse.clock import ManualClock
 from marketpulse.engine.checkpoint import computation
-from marketpulse.errors import Fatal, MarketPulseError, QueryRefused, Retryable
-from marketpulse.ports import FeedBatch, PipelineStats
-from marketpulse.settings import Settings
+from marketpulse.errors import Fatal, MarketPulseError, QueryRefused, Retryable, SettingsError
+from marketpulse.kafka.source_counts import SourceCount
+from marketpulse.ports import FeedBatch, PipelineStats, Polled, RejectedInput
+from marketpulse.settings import (
+    AlpacaSettings,
+    AlphaVantageSettings,
+    FinnhubSettings,
+    PolygonSettings,
+    Settings,
+    YahooSettings,
+)
+from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import Health
 from moving_feed import MovingFeed
+from vendor_server import Reply, VendorServer, recorded, scripted, vendor
 from waiting import wait_until
 
 
@@ -74,14 +89,6 @@ def test_it_says_where_the_page_is_and_stops_when_told(tmp_path: Path) -> None:
     assert running.stop() is None
 
 
-class Silent(MovingFeed):
-    """A feed that brings nothing."""
-
-    def batches(self, timeout_s: float) -> Iterator[FeedBatch]:
-        time.sleep(timeout_s)
-        yield from ()
-
-
 def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is_outlived(tmp_path: Path) -> None:
     def stored() -> Iterator[FeedBatch]:
         yield bars(*(row("AAPL", "1m", 60 * i, 10.0) for i in range(300)))
@@ -91,6 +98,14 @@ def test_stored_rows_are_shown_before_the_feed_brings_any_and_a_fault_in_them_is
     running.health_until("ok")
     assert running.bars() == 300
     assert running.stop() is None
+
+
+class Silent(MovingFeed):
+    """A feed that brings nothing."""
+
+    def batches(self, timeout_s: float) -> Iterator[FeedBatch]:
+        time.sleep(timeout_s)
+        yield from ()
 
 
 @pytest.mark.parametrize("comes", [True, False], ids=["and then comes", "and a stop comes first"])
@@ -174,3 +189,127 @@ def test_a_step_that_was_pickled_computes_what_the_settings_say() -> None:
     step = pickle.loads(pickle.dumps(make_step(settings)))()  # noqa: S301  (our own bytes)
     assert computation(step.config) == computation(engine_config(settings.engine))
     assert step.topic == "a-market"
+
+
+VENDORS_KEY = "K3Y-OF-THE-VENDOR"
+NOW_NS = 1_772_463_600 * 10**9  # a Monday, 10:00 in New York
+
+
+def settings(tmp_path: Path, **more: Any) -> Settings:
+    return Settings(data_dir=tmp_path, keys={"alpha_vantage": SecretStr(VENDORS_KEY)}, **more)
+
+
+def opened(tree: Settings, source: AlphaVantageSettings | YahooSettings) -> PolledSource:
+    return open_polled(tree, source, source.kind, ManualClock(NOW_NS), lambda: None)
+
+
+def polled(tree: Settings, source: AlphaVantageSettings | YahooSettings) -> tuple[PolledSource, Polled]:
+    """A source that has started, and what it gives first."""
+    started = opened(tree, source)
+    started.start(None)
+    return started, started.poll(0.0)
+
+
+def quotes(server: VendorServer, symbols: tuple[str, ...], **more: Any) -> AlphaVantageSettings:
+    return AlphaVantageSettings(symbols=symbols, function="quote", base_url=server.url, **more)
+
+
+def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Path) -> None:
+    with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
+        _, answer = polled(settings(tmp_path), quotes(server, ("MSFT",)))
+        assert [row["close"] for row in answer.batches[0].to_pylist()] == [112.13]
+        assert server.requests[0].parameters == {"function": "GLOBAL_QUOTE", "symbol": "MSFT", "apikey": VENDORS_KEY}
+    (file,) = (tmp_path / "budgets").iterdir()
+    assert '"spent": 1' in file.read_text()
+    assert VENDORS_KEY not in file.name + file.read_text()
+
+
+def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
+    with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
+        for _ in range(9):
+            polled(settings(tmp_path), quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50))
+        assert len(server.requests) == 2, "a first look at both; of the day's other two none is free at 10:00"
+
+
+@pytest.mark.parametrize("source", [
+    AlphaVantageSettings(symbols=("IBM",), function="intraday", interval="15min"), YahooSettings(symbols=("IBM",), interval="15m"),
+])  # fmt: skip
+def test_bars_that_the_engine_does_not_build_are_said_at_once(tmp_path: Path, source: Any) -> None:
+    with pytest.raises(SettingsError, match=r"add 15m to it"):
+        opened(settings(tmp_path), source)
+    opened(settings(tmp_path, engine={"timeframes": ("1m", "15m")}), source).close()
+
+
+def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
+        opened(Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",)))
+    with vendor(scripted(Reply.json({"chart": {"result": None}}, 404))) as server:
+        yahoo = YahooSettings(symbols=("IBM",), base_url=server.url)
+        source, answer = polled(Settings(data_dir=tmp_path), yahoo)
+        assert not answer.rejected, "that there are no splits of it is only logged"
+        assert [item.reason for item in source.poll(0.0).rejected] == ["bad_answer"]
+        assert "marketpulse" in server.requests[0].headers["user-agent"]
+    assert not (tmp_path / "budgets").exists()
+
+
+@pytest.mark.parametrize(("source", "variable"), [
+    (AlpacaSettings(symbols=("IBM",)), "APCA_API_KEY_ID"), (PolygonSettings(symbols=("IBM",)), "POLYGON_API_KEY"),
+    (FinnhubSettings(symbols=("IBM",)), "FINNHUB_API_KEY"),
+])  # fmt: skip
+def test_a_feed_without_its_key_says_which_one_it_wants(tmp_path: Path, source: Any, variable: str) -> None:
+    clock = ManualClock(NOW_NS)
+    with pytest.raises(SettingsError, match=variable):
+        open_timed(Settings(data_dir=tmp_path, keys={}), source, source.kind, clock)
+    keys = dict.fromkeys(("alpaca", "alpaca_secret", "polygon", "finnhub"), SecretStr(VENDORS_KEY))
+    opened = open_timed(Settings(data_dir=tmp_path, keys=keys), source, source.kind, clock)
+    assert opened.trading(NOW_NS, NOW_NS)
+    assert VENDORS_KEY not in repr(opened)
+
+
+def test_a_reason_is_logged_when_it_is_new_and_then_at_growing_intervals() -> None:
+    clock = ManualClock()
+    reminder = _Reminder(clock)
+    logged: list[int] = []
+    for second in range(2_000):
+        if reminder.is_due("no topic"):
+            logged.append(second)
+        clock.sleep(1)
+    assert logged == [0, 5, 15, 35, 75, 155, 315, 635, 1235, 1835]  # 5, 10, 20 … 600 seconds between them
+    assert reminder.is_due("the broker is away")
+    assert not reminder.is_due("the broker is away")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("out", "rate"), [(io.StringIO(), 1_500), (Terminal(), 300)], ids=["pipe", "terminal"])
+def test_a_sender_says_what_it_awaits_after_a_second_and_progress_seldom_on_pipes(out: io.StringIO, rate: int) -> None:
+    clock = ManualClock()
+    report = Report("am", shown=True, out=out, clock=clock)
+    report.waits_for("the broker")
+    for quarter in range(1, 69):
+        clock.sleep(0.25)
+        report.turn()
+        assert (quarter < 4) == (out.getvalue() == ""), "nothing for a second"
+        if quarter == 48:
+            report.waits_for(None)
+            report.take(Polled(rejected=[RejectedInput("bad_price", "price is -1", "am.csv", 7, b"AAA,-1")]))
+            report.sent, report.total = 1_500, 2_000
+    engine_refused = Refused()
+    for offset in range(4):
+        engine_refused.take("too_late", "the bar has closed", f"market/0@{offset}", "{}")
+    assert not summarise(report, Fates(SourceCount("", 1_500, 3, 2, 4, 9), 0, engine_refused))
+    lines = out.getvalue().replace("\r\x1b[K", "\n" * out.isatty()).splitlines()
+    waited = {f"am: waiting for the broker ({seconds} s)" for seconds in (1, 11)}
+    assert {*waited, f"am: 1,500 of 2,000 rows sent, {rate:,} rows/s"} <= set(lines)
+    assert len(lines) == 9 if not out.isatty() else len(lines) > 60
+    assert lines[-6:] == [
+        "am: 1,501 rows read, 1,500 sent; the engine has accepted 1,493, 2 came late and revised their bars; 3 duplicates, 5 dead letters",
+        "  too_late 4: the bar has closed; such as market/0@0: {}",
+        "  bad_price 1: price is -1; such as am.csv, row 7: AAA,-1",
+        "  `marketpulse heal` brings trades that came too late into their bars",
+        "  all of them: marketpulse tail dead-letters --from-beginning --no-follow",
+        "  9 rows came behind the correction window: `marketpulse up` brings them in by itself within a minute",
+    ]  # fmt: skip

@@ -1,30 +1,39 @@
-"""Stored rows beside recomputed ones, the splits that a lake tells of, and the rules that a replay begins with."""
+"""Stored rows beside recomputed ones, the rules that a replay begins with, and what a receipt and a report say."""
 
 import json
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from market_rows import Engine, Row, batch_of, clock, config_of, control, heartbeat, trade
+from market_rows import Engine, Row, batch_of, clock, config_of, control, heartbeat, split, trade
 from marketpulse.alerts.rule import Rule
-from marketpulse.app.receipts.compare import compare, flat, match
+from marketpulse.app.receipts.bar_arithmetic import explain_column
+from marketpulse.app.receipts.compare import Difference, compare, flat, match
+from marketpulse.app.receipts.explain_text import receipt_text
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_splits import missed_splits, split_words, waiting_splits
 from marketpulse.app.receipts.lake_trades import LakeInputs
+from marketpulse.app.receipts.loaded import file_of, place_text
 from marketpulse.app.receipts.recomputed import Gathered, missing_rows
 from marketpulse.app.receipts.replay import Replay
+from marketpulse.app.receipts.report import Report
+from marketpulse.app.receipts.report_text import as_object, difference_text, lines
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as, rules_of, told_by
+from marketpulse.app.receipts.time_text import parse_time, show_time
+from marketpulse.app.receipts.trace import Input
 from marketpulse.app.receipts.verify import last_revisions
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
-from marketpulse.model.market import StringTable
+from marketpulse.errors import ParameterError
+from marketpulse.model.market import LOADED, StringTable
 from marketpulse.model.rows import ALERT, indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.query.stored_rows import SHAPE
-from split_rows import split
 
 SCHEMA = indicators_schema(["ema_3", "rsi_2"])
 RECEIPT = {
@@ -55,7 +64,7 @@ def matched(left: pa.Table, right: pa.Table) -> list[tuple[int, int]]:
     return sorted(zip(mine.tolist(), theirs.tolist(), strict=True))
 
 
-def test_rows_are_matched_by_key_in_any_order_and_bars_by_count_told_apart_by_first_and_last_record() -> None:
+def test_rows_match_by_key_and_bars_by_count_by_records_and_are_missing_only_before_a_stored_one() -> None:
     left = rows({"open_time_ns": 1}, {"open_time_ns": 2}, {"symbol": "B"})
     assert matched(left, rows({"symbol": "B"}, {"open_time_ns": 2}, {"open_time_ns": 3})) == [(1, 1), (2, 0)]
     left = rows({"timeframe": "3t", "first_offset": 5}, {"timeframe": "3t", "first_offset": 8})
@@ -63,21 +72,6 @@ def test_rows_are_matched_by_key_in_any_order_and_bars_by_count_told_apart_by_fi
     first, second = ({"timeframe": "3t", "first_offset": 5, "last_offset": last} for last in (9, 14))
     found = compare("bars", rows(second), rows(first, second))
     assert (found.same, found.differences, found.only_stored.tolist()) == (1, [], [0])
-
-
-def test_a_null_and_a_receipt_that_differ_are_differences_and_a_column_that_the_file_did_not_have_is_none() -> None:
-    found = compare("indicators", rows({"ema_3": None}), rows({"last_offset": 3}))
-    told = [(d.column, d.stored, d.recomputed) for d in found.differences]
-    assert told == [("ema_3", 0.5, None), ("receipt.last_offset", 3, 2)]
-    assert (found.same, found.differing) == (0, 1)
-    stored = rows({"ema_3": None}, {"open_time_ns": 9, "ema_3": None}).append_column(
-        SHAPE, pa.array([0, 1], pa.int32())
-    )
-    found = compare("indicators", rows({}, {"open_time_ns": 9}), stored, [("rsi_2",), ("ema_3", "rsi_2")])
-    assert [(d.open_time_ns, d.column) for d in found.differences] == [(9, "ema_3")]
-
-
-def test_a_row_is_missing_only_when_a_later_one_is_stored_and_last_when_none_replaces_it() -> None:
     given = rows(*({"open_time_ns": t} for t in range(4)))
     found = compare("indicators", given, rows({"open_time_ns": 0}, {"open_time_ns": 2}))
     assert found.only_recomputed.tolist() == [1, 3]
@@ -87,15 +81,24 @@ def test_a_row_is_missing_only_when_a_later_one_is_stored_and_last_when_none_rep
     assert last_revisions("indicators", given.slice(0, 2), given).tolist() == [False, False], "one is elsewhere"
 
 
-def test_alerts_of_one_bar_are_told_apart_and_counted_by_their_rule_and_what_they_tell_is_compared() -> None:
+def test_nulls_receipts_and_alerts_of_each_rule_that_differ_are_differences_but_no_column_the_file_lacks() -> None:
+    found = compare("indicators", rows({"ema_3": None}), rows({"last_offset": 3}))
+    told = [(d.column, d.stored, d.recomputed) for d in found.differences]
+    assert told == [("ema_3", 0.5, None), ("receipt.last_offset", 3, 2)]
+    assert (found.same, found.differing) == (0, 1)
+    stored = rows({"ema_3": None}, {"open_time_ns": 9, "ema_3": None}).append_column(
+        SHAPE, pa.array([0, 1], pa.int32())
+    )
+    found = compare("indicators", rows({}, {"open_time_ns": 9}), stored, [("rsi_2",), ("ema_3", "rsi_2")])
+    assert [(d.open_time_ns, d.column) for d in found.differences] == [(9, "ema_3")]
     given = alerts({}, {"rule": "low"}, {"revision": 1, "state": "withdrawn", "was": "raised"})
     assert compare("alerts", given, given.take([2, 0, 1])).same == 3
     for column, wrong in (
         ("state", "cleared"), ("was", "cleared"), ("late", True), ("value", 2.5), ("message", "A is low"),
         ("severity", "critical"), ("event_time_ns", 2), ("last_offset", 9),
     ):  # fmt: skip
-        (found,) = compare("alerts", given, alerts({}, {"rule": "low", column: wrong})).differences
-        assert (found.rule, found.column.removeprefix("receipt."), found.stored) == ("low", column, wrong)
+        (one,) = compare("alerts", given, alerts({}, {"rule": "low", column: wrong})).differences
+        assert (one.rule, one.column.removeprefix("receipt."), one.stored) == ("low", column, wrong)
     given = alerts({}, {"rule": "low"}, {"revision": 1, "state": "withdrawn"})
     assert last_revisions("alerts", given, given).tolist() == [False, True, True]
 
@@ -172,7 +175,7 @@ def replayed(engine: Engine) -> tuple[pa.Table, Replay, Any]:
     return gathered.table("alerts"), run, begins
 
 
-def test_a_rule_that_a_start_has_put_begins_behind_what_had_closed() -> None:
+def test_rules_of_starts_control_records_and_snapshots_begin_where_they_were_put_or_are_left_out() -> None:
     engine, told = restarted(config(), config(HIGH, FALLS))
     assert told.num_rows > 4
     assert rules_of(engine.state).begins_ns.keys() == {("high", "A"), ("falls", "A")}, "B was met later"
@@ -182,6 +185,22 @@ def test_a_rule_that_a_start_has_put_begins_behind_what_had_closed() -> None:
     assert len(found.only_recomputed) == len(found.only_stored) == 0
     naive = alerts_of(Engine(engine.config), ROWS)  # why beginnings matter: it would miss rows that were never told
     assert len(compare("alerts", naive, told).only_recomputed) > 0
+    run = Replay(config(HIGH), "market", 0, new_state(config(HIGH)))
+    put = control("put_rule", rule={"name": "mine", "expression": "close > 1"})
+    for part in (put, control("remove_rule", name="mine")):
+        list(run.take(batch_of([part], 0, StringTable())))
+    assert run.rules == {"high", "mine"}
+    assert told_by(pa.table({}), ("high",), {}).tolist() == []  # a lake without the table: until the first alert
+    put = {"action": "put_rule", "rule": {"name": "other", "expression": "close > 4"}}
+    changes = ({"action": "remove_rule", "name": "gone"}, put)
+    assert names(lake_rules(LAKE_CONFIG, lake(), None)) == ["plain", "gone", "other"]
+    assert names(lake_rules(LAKE_CONFIG, lake(*changes), None)) == ["plain"]
+    assert names(lake_rules(LAKE_CONFIG, lake(*changes, refused={(1, 0): "too_late"}), None)) == ["plain", "other"]
+    assert names(lake_rules(LAKE_CONFIG, lake(None, 7, {"rule": 5}), None)) == ["plain", "gone", "other"]
+    running = RunningRules((LAKE_RULES[0], LAKE_RULES[1], Rule("mine", "close > 9")), {("mine", "A"): 5})
+    rules = lake_rules(LAKE_CONFIG, lake({"action": "remove_rule", "name": "plain"}), running)
+    assert (names(rules), rules.begins_ns) == (["plain", "mine"], {("mine", "A"): 5})
+    assert [(rule.timeframe, rule.message) for rule in rules.rules] == [("1s", "")] * 2
 
 
 def test_rows_of_a_rule_that_had_the_name_before_or_runs_no_more_are_not_of_this_one() -> None:
@@ -204,15 +223,6 @@ def test_rows_of_a_rule_that_had_the_name_before_or_runs_no_more_are_not_of_this
     assert "falls" in names
 
 
-def test_a_rule_that_a_control_record_puts_and_removes_has_run_and_without_stored_alerts_none_is_told() -> None:
-    run = Replay(config(HIGH), "market", 0, new_state(config(HIGH)))
-    put = control("put_rule", rule={"name": "mine", "expression": "close > 1"})
-    for part in (put, control("remove_rule", name="mine")):
-        list(run.take(batch_of([part], 0, StringTable())))
-    assert run.rules == {"high", "mine"}
-    assert told_by(pa.table({}), ("high",), {}).tolist() == []  # a lake without the table: until the first alert
-
-
 LAKE_RULES = (
     Rule("plain", "close > sma_3", message="{close} beside {spread}"), Rule("wide", "spread > 1"),
     Rule("closing", "close > 1", clear="mid < 2"), Rule("gone", "close > 2"), Rule("other", "close > 3"),
@@ -233,14 +243,72 @@ def names(rules: RunningRules) -> list[str]:
     return [rule.name for rule in rules.rules]
 
 
-def test_a_snapshot_tells_of_all_rules_and_without_a_broker_those_that_control_records_name_are_left_out() -> None:
-    put = {"action": "put_rule", "rule": {"name": "other", "expression": "close > 4"}}
-    changes = ({"action": "remove_rule", "name": "gone"}, put)
-    assert names(lake_rules(LAKE_CONFIG, lake(), None)) == ["plain", "gone", "other"]
-    assert names(lake_rules(LAKE_CONFIG, lake(*changes), None)) == ["plain"]
-    assert names(lake_rules(LAKE_CONFIG, lake(*changes, refused={(1, 0): "too_late"}), None)) == ["plain", "other"]
-    assert names(lake_rules(LAKE_CONFIG, lake(None, 7, {"rule": 5}), None)) == ["plain", "gone", "other"]
-    running = RunningRules((LAKE_RULES[0], LAKE_RULES[1], Rule("mine", "close > 9")), {("mine", "A"): 5})
-    found = lake_rules(LAKE_CONFIG, lake({"action": "remove_rule", "name": "plain"}), running)
-    assert (names(found), found.begins_ns) == (["plain", "mine"], {("mine", "A"): 5})
-    assert [(rule.timeframe, rule.message) for rule in found.rules] == [("1s", "")] * 2
+HALF_PAST_TWO = 1_767_623_400_000_000_000  # date -d 2026-01-05T14:30:00Z +%s
+
+
+def traded(offset: int, time: int, price: float, size: float, *, counts: bool = True) -> Input:
+    return Input("trade", offset, 0, time, "feed", price, size, counts=counts)
+
+
+def test_a_column_follows_from_the_trades_that_count_by_time_or_log_or_from_the_newest_bars() -> None:
+    trades = [traded(7, 30, 4.0, 1.0), traded(5, 10, 5.0, 1.0), traded(6, 20, 9.0, 3.0, counts=False), traded(8, 40, 7.0, 3.0)]  # fmt: skip
+    values = {"open": 5.0, "high": 7.0, "low": 4.0, "close": 7.0, "volume": 5.0, "vwap": 6.0, "trade_count": 3}
+    explained = {name: explain_column(name, trades, by_count=False) for name in values}
+    assert {name: found for name, (_, found) in explained.items()} == values
+    assert all(lines for lines, _ in explained.values())
+    swapped = [traded(1, 50, 2.0, 1.0), traded(2, 10, 3.0, 1.0)]
+    assert explain_column("close", swapped, by_count=True)[1] == 3.0
+    assert explain_column("close", swapped, by_count=False)[1] == 2.0
+    assert explain_column("vwap", [traded(1, 1, 2.0, 0.0)], by_count=False)[1] is None, "there is no volume"
+    assert explain_column("close", [traded(1, 1, 2.0, 0.0, counts=False)], by_count=False)[1] is None, "nor any trade"
+
+    def given(offset: int, opens: int, close: float, volume: float, vwap: float) -> Input:
+        bar = {"open": 1.0, "high": close, "low": 0.5, "close": close, "volume": volume, "vwap": vwap, "trade_count": 2}
+        return Input("bar", offset, 0, opens, "feed", close, volume, bar=bar)
+
+    bars = [given(1, 0, 3.0, 1.0, 2.0), given(2, 0, 4.0, 1.0, 2.0), given(3, 60, 2.0, 3.0, 6.0)]
+    for column, value in (("high", 4.0), ("volume", 4.0), ("vwap", 5.0), ("trade_count", 4)):
+        assert explain_column(column, bars, by_count=False)[1] == value, column
+    assert explain_column("vwap", [given(1, 0, 3.0, 1.0, math.nan)], by_count=False)[1] is None
+
+
+def test_a_place_is_of_the_log_or_a_file_and_a_time_is_read_as_written_to_the_nanosecond() -> None:
+    assert (place_text(12, 3), place_text(LOADED + 45, 0)) == ("12.3", "file row 45")
+    assert (file_of("file:trades.csv@1a.2b"), file_of("market")) == ("trades.csv", None)
+    nowhere = dict.fromkeys(("first_offset", "first_row", "last_offset", "last_row"))
+    receipt = {"topic": "market", "partition": 2, **nowhere, "late_count": 0, "engine_version": "3"}
+    loaded = {**receipt, "topic": "file:t.csv@1a.2b", "first_offset": 2, "last_offset": 3_000}
+    assert "rows 2 to 3,000 of t.csv, which was loaded" in receipt_text(loaded)
+    assert "loaded history, and offsets to 9.1" in receipt_text({**receipt, "last_offset": 9, "last_row": 1})
+    assert "filled in, or made of loaded history alone" in receipt_text(receipt)
+    for text in ("05T14:30:00Z", "05 14:30", "05T14:30:00.000", "05T09:30:00-05:00"):
+        assert parse_time(f"2026-01-{text}", "--from") == HALF_PAST_TWO, text
+    assert parse_time(str(HALF_PAST_TWO), "--from") == HALF_PAST_TWO
+    time = HALF_PAST_TWO + 123_456_789
+    assert show_time(time) == "2026-01-05T14:30:00.123456789Z"
+    assert parse_time(show_time(time), "--from") == time
+    assert show_time(HALF_PAST_TWO) == "2026-01-05T14:30:00Z"
+    assert parse_time("2026-01-05", "--to") == HALF_PAST_TWO - 52_200 * 10**9
+    with pytest.raises(ParameterError, match=r"--from 'noon' is no time: write one such as"):
+        parse_time("noon", "--from")
+
+
+def test_a_difference_names_row_column_values_and_rule_and_a_report_what_was_compared_and_its_verdict() -> None:
+    wrong = Difference("bars", "AAA", "1m", HALF_PAST_TWO, 1, "vwap", 2.5, 2.0)
+    lost = Difference("alerts", "AAA", "1m", HALF_PAST_TWO, 0, "", None, "there", "high")
+    assert [difference_text(one) for one in (wrong, lost)] == [
+        "bars AAA 1m 2026-01-05T14:30:00Z revision 1: vwap is stored as 2.5, recomputed 2.0",
+        "alerts AAA 1m high 2026-01-05T14:30:00Z revision 0: is not stored, though later rows are",
+    ]
+    report = Report()
+    report.tallies["bars"].stored, report.tallies["bars"].same = 1_200, 1_200
+    said = list(lines(report))
+    assert said[0] == "bars        1,200 stored rows: 1,200 the same to the bit"
+    assert said[-1] == "Every checked row has the bits that its inputs give."
+    assert as_object(report)["equal"]
+    report.tallies["bars"].differing = 1
+    report.add([wrong])
+    said = list(lines(report))
+    assert said[-1] == "1 rows differ."
+    assert f"differs: {difference_text(wrong)}" in said
+    assert not as_object(report)["equal"]

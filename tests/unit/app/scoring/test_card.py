@@ -1,4 +1,4 @@
-"""The scorecard, from what its keeper hears to the lines that a person reads."""
+"""The scorecard, from what its keeper hears and counts to the lines that a person reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,13 @@ from marketpulse.app.scoring.hearing import calendar_finder
 from marketpulse.app.scoring.hearing import hours_of as configured_hours
 from marketpulse.app.scoring.keeper import ScoreKeeper
 from marketpulse.app.scoring.processes import kinds_of, with_processes
+from marketpulse.app.scoring.ring import Ring
+from marketpulse.app.scoring.series import MINUTE_NS, Heard, SeriesKey, SeriesTable
+from marketpulse.app.scoring.stream import BUCKETS, SLOT_NS, RareCounts, Stream, lag_at
 from marketpulse.app.scoring.text import duration, percent, table
 from marketpulse.app.scoring.watch import ScoreWatch
 from marketpulse.clock import SystemClock
+from marketpulse.model.market import ABSENT, StringTable
 from marketpulse.model.session import SessionTable, around_the_clock
 from marketpulse.settings import AnySource, CoinbaseSettings, EngineSettings, Settings, SimulateSettings
 from marketpulse.telemetry import SCORECARD_ERRORS
@@ -29,7 +33,6 @@ from score_rows import card_of, hours_of, one, tell
 from waiting import wait_until
 
 HOUR = 3_600.0
-MINUTE_NS = 60 * 10**9
 Timed = tuple[Row, float]
 
 
@@ -59,15 +62,22 @@ def test_a_source_is_live_silent_or_has_ended(behind: list[Timed], state: str) -
     assert one(card_of([traded("AAA", HOUR), *behind]), "feed")["state"] == state
 
 
-def test_an_old_history_has_no_lag_and_is_covered_in_its_own_time() -> None:
+def test_an_old_history_has_no_lag_a_row_far_ahead_no_minute_and_a_closed_bar_all_of_its_own() -> None:
     month = 30 * 86_400.0
     rows = [traded("AAA", HOUR, log=month), traded("AAA", HOUR + 119, log=month)]
     for told in ([], [(hello(mode="historical"), month)]):
         found = one(card_of([*told, *rows]), "feed")
         assert [found[n] for n in ("mode", "lag_p50_ms", "behind_ms", "coverage")] == ["historical", None, None, 1.0]
+    card = card_of([traded("AAA", HOUR), traded("AAA", HOUR + 7_200, log=HOUR + 130)])
+    assert strips(card) == {"AAA": "10"}
+    assert one(card, "feed")["newest_event_ms"] * 10**6 == at(HOUR)
+    five = bar("AAA", "5m", HOUR, HOUR + 300, (1.0, 1.0, 1.0, 1.0, 5.0))
+    card = card_of([(five, HOUR + 302), traded("BBB", HOUR + 600)])
+    assert strips(card)["AAA"] == "1" * 5 + "0" * 5
+    assert one(card, "feed")["lag_p99_ms"] == pytest.approx(2_000, rel=0.06)
 
 
-def test_a_gap_goes_from_found_to_healed_and_what_was_told_before_these_hours_is_not_counted() -> None:
+def test_a_gap_goes_from_found_to_healed_within_these_hours_and_rows_beyond_the_cap_are_the_sources() -> None:
     rows = [traded("AAA", HOUR), (gap("found"), HOUR)]
     assert one(card_of(rows), "feed")["gaps"]["found"] == {"gaps": 1, "trades": 3}
     healed = one(card_of([*rows, (gap("healed"), HOUR + 2), (gap("open", 9, (20, 28)), HOUR + 3)]), "feed")["gaps"]
@@ -75,9 +85,14 @@ def test_a_gap_goes_from_found_to_healed_and_what_was_told_before_these_hours_is
     assert counts == {"found": (0, 0), "healed": (1, 3), "open": (1, 9)}
     late = one(card_of([(gap("open"), HOUR), traded("AAA", HOUR), traded("AAA", 4 * HOUR)]), "feed")
     assert (late["gaps"]["open"]["gaps"], late["rows"]["trade"]) == (0, 1)
+    keeper = ScoreKeeper(1, 1)
+    tell(keeper, [traded(name, HOUR) for name in ("AAA", "BBB", "BBB")])
+    assert keeper.series.left_out_rows == 2
+    found = one(Card(keeper, hours_of()), "feed")
+    assert (found["symbols"], found["rows"]["trade"]) == (1, 3)
 
 
-def test_of_sources_that_compete_what_is_chosen_counts_once() -> None:
+def test_of_sources_that_compete_what_is_chosen_counts_once_and_dead_letters_where_they_came_from() -> None:
     keeper = ScoreKeeper(1, 10)
     rows = [traded("AAA", HOUR + i) for i in range(3)]
     tell(keeper, [*rows, (gap("healed"), HOUR)], topic="feeds")
@@ -88,8 +103,6 @@ def test_of_sources_that_compete_what_is_chosen_counts_once() -> None:
     assert found["lag_p99_ms"] < 2  # that of the feed, not of who chose it
     assert found["quality"] == {"stale": 1}
 
-
-def test_dead_letters_count_for_the_source_that_their_record_names() -> None:
     def letter(source: str | None, reason: str = "bad_price") -> bytes:
         value = None if source is None else orjson.dumps({"type": "trade", "source": source}).decode()
         return orjson.dumps({"reason": reason, "value": value})
@@ -104,30 +117,26 @@ def test_dead_letters_count_for_the_source_that_their_record_names() -> None:
     assert card.unplaced_letters() == {"bad_price": 1, "x": 1}
 
 
-def test_rows_of_symbols_beyond_the_cap_count_for_the_source_and_are_told() -> None:
-    keeper = ScoreKeeper(1, 1)
-    tell(keeper, [traded(name, HOUR) for name in ("AAA", "BBB", "BBB")])
-    assert keeper.series.left_out_rows == 2
-    found = one(Card(keeper, hours_of()), "feed")
-    assert (found["symbols"], found["rows"]["trade"]) == (1, 3)
-
-
-def test_a_row_far_ahead_of_its_time_counts_for_no_minute_and_a_bar_for_all_of_its_own_once_it_closes() -> None:
-    card = card_of([traded("AAA", HOUR), traded("AAA", HOUR + 7_200, log=HOUR + 130)])
-    assert strips(card) == {"AAA": "10"}
-    assert one(card, "feed")["newest_event_ms"] * 10**6 == at(HOUR)
-    five = bar("AAA", "5m", HOUR, HOUR + 300, (1.0, 1.0, 1.0, 1.0, 5.0))
-    card = card_of([(five, HOUR + 302), traded("BBB", HOUR + 600)])
-    assert strips(card)["AAA"] == "1" * 5 + "0" * 5
-    assert one(card, "feed")["lag_p99_ms"] == pytest.approx(2_000, rel=0.06)
-
-
-def test_a_heartbeat_is_a_sign_of_life_and_no_row_and_a_source_that_nobody_heard_has_nothing_to_show() -> None:
+def test_heartbeats_are_no_rows_a_source_agrees_with_itself_and_only_so_many_gaps_are_kept() -> None:
     card = card_of([(quote("AAA", HOUR, 1.0, 2.0), HOUR), (heartbeat(HOUR + 100, log=HOUR + 100), HOUR + 100)])
     found = one(card, "feed")
     assert (found["state"], found["rows"]) == ("live", {"trade": 0, "quote": 1, "bar": 0})
     nothing = {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
     assert card.symbols("other", 10) == nothing
+    plain = trade("BTC-USD", HOUR + 6, 1.0, 1.0, venue=None), HOUR + 6
+    again = trade("BTC-USD", HOUR + 60, 2.0, 1.0, venue=None), HOUR + 60
+    card = card_of([plain, priced("feed", 0.2, 2.0, venue="X"), again])
+    assert card.symbols("feed", 10)["disagreements"] == []
+    assert one(card, "feed")["disagreement_p50_bps"] is None
+    assert percentiles(np.empty(0)) == (None, None)
+    ledger = GapLedger()
+    for i in range(GAPS_MAX + 5):
+        ledger.take(gap("found", ids=(i, i)), i)
+    assert (len(ledger.since(0)), ledger.forgotten) == (GAPS_MAX, 5)
+    assert len(ledger.since(GAPS_MAX)) == 5
+    hours = configured_hours(Settings(kafka={"topic_prefix": "mine."}))
+    table = hours.sessions_of("24x7")
+    assert (hours.feeds_topic, table is not None and table.around_the_clock) == ("mine.feeds", True)
 
 
 def test_a_minute_that_begins_in_a_session_is_open_and_a_symbol_counts_from_its_first_to_its_last_whole_one() -> None:
@@ -172,15 +181,6 @@ def test_the_last_prices_of_the_minutes_that_both_have_are_compared_from_either_
         assert instrument_of(symbol, venue) == instrument, "the venue that a symbol carries is no part of it"
 
 
-def test_one_source_does_not_disagree_with_itself_nor_without_minutes_in_common() -> None:
-    plain = trade("BTC-USD", HOUR + 6, 1.0, 1.0, venue=None), HOUR + 6
-    again = trade("BTC-USD", HOUR + 60, 2.0, 1.0, venue=None), HOUR + 60
-    card = card_of([plain, priced("feed", 0.2, 2.0, venue="X"), again])
-    assert card.symbols("feed", 10)["disagreements"] == []
-    assert one(card, "feed")["disagreement_p50_bps"] is None
-    assert percentiles(np.empty(0)) == (None, None)
-
-
 @pytest.mark.parametrize(("records", "states"), [
     pytest.param([gap("found")], [("found", 3)], id="found"),
     pytest.param([gap("found"), gap("healed")], [("healed", 3)], id="healed, it is one gap"),
@@ -198,29 +198,13 @@ def test_of_a_gap_the_ledger_says(records: Sequence[Row], states: list[tuple[str
     assert [(one.state, one.trades) for one in ledger.since(0)] == states
 
 
-def test_only_so_many_gaps_are_kept_and_those_told_since_are_given() -> None:
-    ledger = GapLedger()
-    for i in range(GAPS_MAX + 5):
-        ledger.take(gap("found", ids=(i, i)), i)
-    assert (len(ledger.since(0)), ledger.forgotten) == (GAPS_MAX, 5)
-    assert len(ledger.since(GAPS_MAX)) == 5
-
-
 @pytest.mark.parametrize(("venue", "of_source", "name"), [
     ("XNYS", "24x7", "XNYS"), ("COINBASE", None, "XLON"), ("COINBASE", "24x7", "24x7"), (None, "XNYS", "XNYS"),
     ("HOUSE", None, "XNYS"), (None, "NOWHERE", "XLON"), (None, None, "XLON"),
 ])  # fmt: skip
-def test_the_venues_calendar_counts_then_the_sources_then_the_settings(
-    venue: str | None, of_source: str | None, name: str
-) -> None:
+def test_the_venues_calendar_then_the_sources_then_ours(venue: str | None, of_source: str | None, name: str) -> None:
     engine = EngineSettings(calendar="XLON", venue_calendars={"HOUSE": "XNYS"})
     assert calendar_finder(engine)(venue, of_source) == name
-
-
-def test_the_topic_of_the_feeds_has_the_prefix_of_all() -> None:
-    hours = configured_hours(Settings(kafka={"topic_prefix": "mine."}))
-    table = hours.sessions_of("24x7")
-    assert (hours.feeds_topic, table is not None and table.around_the_clock) == ("mine.feeds", True)
 
 
 def test_connections_requests_and_the_disk_come_from_the_process_and_of_one_elsewhere_nothing_is_known() -> None:
@@ -257,9 +241,7 @@ def test_each_source_has_an_aligned_line_lengths_of_time_a_unit_and_only_all_is_
     assert {line[lines[0].index("state") :][:4] for line in lines[1:]} == {"live"}
 
 
-def test_before_the_log_is_read_nothing_is_known_but_the_faults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_before_the_log_is_read_nothing_is_known_but_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketpulse.app.warm.load", lambda *_: True)
     monkeypatch.setattr(watching, "_FAILED_S", 0.05)
     before = SCORECARD_ERRORS._value.get()
@@ -270,3 +252,82 @@ def test_before_the_log_is_read_nothing_is_known_but_the_faults(
     assert watch.sources() is None
     watch.close()
     assert not watch._thread.is_alive()
+
+
+def place(table: SeriesTable, symbol: str, venue: str | None = None, strings: StringTable | None = None) -> int:
+    names = strings or StringTable()
+    ids = np.array([names.intern(symbol)], np.int32)
+    venues = np.array([ABSENT if venue is None else names.intern(venue)], np.int32)
+    return int(table.places("market", names.intern("feed"), ids, venues, names)[0])
+
+
+def trades(*told: tuple[int, float, float]) -> Heard:
+    """(series, minute, price)."""
+    series, minutes, prices = (np.array(column) for column in zip(*told, strict=True))
+    at_ns = (minutes * MINUTE_NS).astype(np.int64)
+    minute = at_ns // MINUTE_NS
+    return Heard(series.astype(np.int64), minute, minute, prices.astype(np.float64), at_ns)
+
+
+def table_of(minutes: int, series_max: int = 5) -> SeriesTable:
+    """With one symbol in it."""
+    place(table := SeriesTable(minutes, series_max), "AAA")
+    return table
+
+
+def test_a_symbol_keeps_its_place_up_to_the_cap_its_first_venue_and_what_it_has_as_tables_grow() -> None:
+    table = SeriesTable(10, 5)
+    first = place(table, "AAA")
+    other = StringTable(["something", "else"])
+    assert place(table, "BBB", strings=other) != first
+    assert place(table, "AAA", strings=other) == first
+    assert table.keys[first] == SeriesKey("market", "feed", "AAA")
+    small = SeriesTable(10, 2)
+    assert [place(small, name) for name in ("A", "B", "C", "A")] == [0, 1, -1, 0]
+    table = table_of(10, 1_000)
+    table.take(trades((0, 5, 12.5)))
+    assert [place(table, f"S{i}") for i in range(1, 200)] == list(range(1, 200))
+    assert (table.covered[0].tolist(), table.price[0, 5]) == ([m == 5 for m in range(10)], 12.5)
+    assert not table.covered[1:].any()
+    table, names = SeriesTable(10, 5), StringTable()
+    for venue in (None, "XNYS", "XNAS"):
+        place(table, "AAA", venue, names)
+    assert table.venues == ["XNYS"]
+
+
+def test_minutes_and_slots_that_the_ring_moved_over_are_empty_and_the_newest_event_has_the_last_price() -> None:
+    table = table_of(4)
+    table.take(trades((0, 1, 1.0), (0, 2, 2.0), (0, 3, 3.0)))
+    table.take(trades((0, 6, 6.0), (0, 1, 9.0)))  # 1 is too old, 4 and 5 had nothing
+    assert table.covered[0].tolist() == [False, False, True, True]  # minutes 4, 5, 6, 3
+    assert table.price[0, [2, 3]].tolist() == [6.0, 3.0]
+    assert (table.first[0], table.head[0], table.rows[0]) == (1, 6, 5)
+    table = table_of(4)
+    table.take(trades((0, 2.9, 10.0)))
+    table.take(trades((0, 2.5, 11.0), (0, 2.95, 12.0), (0, 2.1, 13.0)))
+    assert table.price[0, 2] == 12.0
+    table.take(trades((0, 2.95, 14.0)))  # of one time, the last in the log
+    assert table.price[0, 2] == 14.0
+    ring = Ring(3, 2)
+    assert ring.between(0, 10).tolist() == [0, 0]
+    ring.add(np.array([5, 5, 6]), np.array([0, 1, 1]))
+    assert [ring.between(5, 7).tolist(), ring.between(6, 9).tolist()] == [[1, 2], [0, 1]]
+    ring.add(np.array([8, 5]), np.array([0, 0]))  # 5 is too old now
+    assert ring.between(0, 100).tolist() == [1, 1]
+    counts = RareCounts(2)
+    for name, slot in (("stale", 5), ("stale", 6), ("split", 6)):
+        counts.add(name, slot * SLOT_NS + 1)
+    assert counts.since(0) == {"stale": 2, "split": 1}
+    counts.add("stale", 7 * SLOT_NS)
+    assert (counts.since(0), counts.since(7)) == ({"stale": 2, "split": 1}, {"stale": 1})
+
+
+@pytest.mark.parametrize(("lag_ms", "share", "told_ms"), [
+    (1.5, 0.99, 1.5), (40.0, 0.99, 40.0), (900.0, 0.99, 900.0), (6e4, 0.99, 6e4), (3.6e6, 0.99, 3.6e6),
+    pytest.param(-5_000, 0.5, 1.05, id="a clock that runs ahead has no delay below a millisecond"),
+])  # fmt: skip
+def test_a_delay_is_told_to_a_twentieth(lag_ms: float, share: float, told_ms: float) -> None:
+    stream, now = Stream(7), 1_000 * SLOT_NS
+    stream.take(np.zeros(3, np.int64), np.full(3, now - int(lag_ms * 1e6)), np.full(3, now))
+    assert lag_at(stream.lags.between(0, 2_000), share) == pytest.approx(told_ms, rel=0.05)
+    assert lag_at(np.zeros(BUCKETS, np.int64), 0.5) is None, "nobody knows a delay without rows"

@@ -147,7 +147,7 @@ def test_a_firing_soon_after_the_last_one_cleared_is_a_flap(tmp_path: Path) -> N
     assert [f["held_ms"] for f in reversed(found["list"])] == [1_000.0, 1_000.0, None]
 
 
-def test_an_indicator_that_is_not_stored_is_computed_by_the_engines_operator(tmp_path: Path) -> None:
+def test_indicators_not_stored_are_computed_by_the_engines_and_a_sources_bars_as_they_came(tmp_path: Path) -> None:
     wide = settings_of(tmp_path / "wide", indicators="sma(3),rsi(5),ema(4)")
     narrow = settings_of(tmp_path / "narrow")
     rule = {"name": "wide", "expression": "close crosses_above ema_4"}
@@ -159,9 +159,6 @@ def test_an_indicator_that_is_not_stored_is_computed_by_the_engines_operator(tmp
     half = tried(narrow, rule, from_ns=at(120))
     assert 0 < half["firings"] < found["firings"]
     assert set(listed(half)) <= set(listed(found))
-
-
-def test_bars_of_a_source_are_tried_as_they_came(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, engine={"timeframes": ("1m", "5m"), "indicators": "", "calendar": "24x7"})
     closes = (100 + np.cumsum(np.random.default_rng(3).normal(size=90))).tolist()
     log = [bar("A", "1m", 60 * i, 60 * i + 60, (c, c + 1, c - 1, c, 10.0)) for i, c in enumerate(closes)]
@@ -172,7 +169,7 @@ def test_bars_of_a_source_are_tried_as_they_came(tmp_path: Path) -> None:
     assert found["firings"] > 3
 
 
-def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) -> None:
+def test_it_says_how_far_it_is_stops_when_told_and_says_what_cannot_be_read(settings: Settings, tmp_path: Path) -> None:
     said: list[tuple[int, int]] = []
     trial = AlertTrial(RULES[0], at(-1), at(10_000))
     found = try_rule(settings, trial, threading.Event(), lambda done, total: said.append((done, total)))
@@ -182,9 +179,6 @@ def test_it_says_how_far_it_is_and_stops_when_it_is_told_to(settings: Settings) 
     assert_raises(QueryCancelled, "", try_rule, settings, trial, cancelled)
     nothing = tried(settings, RULES[0], from_ns=at(50_000), to_ns=at(60_000))
     assert (nothing["firings"], nothing["rows"], nothing["from_ms"], nothing["charts"]) == (0, 0, None, [])
-
-
-def test_an_unreadable_rule_a_range_that_is_none_and_no_lake_are_said(settings: Settings, tmp_path: Path) -> None:
     assert_raises(ParameterError, "unknown column 'clse'", tried, settings, {"name": "x", "expression": "clse > 1"})
     assert_raises(ParameterError, "choose a later end", tried, settings, RULES[0], to_ns=at(-2))
     empty = tried(settings_of(tmp_path), RULES[0])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.errors import ParameterError
 from marketpulse.ports import SqlAnswer, SqlQuestion
 from marketpulse.query.desk import LakeDesk
@@ -48,7 +48,7 @@ def test_the_library_has_ten_queries_numbers_may_have_fractions_and_times_withou
     assert_raises(ParameterError, "choose one of correlation, daily_average", named, "winners")
 
 
-def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(real_desk: LakeDesk) -> None:
+def test_daily_average_is_the_plain_and_weighted_mean_and_gaps_are_opens_off_the_close(real_desk: LakeDesk) -> None:
     found = ask(real_desk, "daily_average")
     frame = minutes().to_pandas()
     expected = []
@@ -56,6 +56,15 @@ def test_daily_average_is_the_mean_and_the_weighted_mean_of_each_day(real_desk: 
         vwap = float((rows["close"] * rows["volume"]).sum() / rows["volume"].sum())
         expected.append(("SPY", day, round(float(rows["close"].mean()), 6), round(vwap, 6), len(rows)))
     assert [tuple(row.values()) for row in found] == sorted(expected, key=lambda r: r[1], reverse=True)
+    opens = []
+    for symbol in DAILY:
+        frame = days(symbol, 365)
+        gaps = zip(frame["date"], 100 * (frame["open"] / frame["close"].shift() - 1), strict=True)
+        opens += [(symbol, day.to_pydatetime(), round(float(gap), 4)) for day, gap in gaps if abs(gap) >= 1]
+    opens.sort(key=lambda row: -abs(row[2]))
+    told = [(r["symbol"], r["open_time"], r["gap_percent"]) for r in ask(real_desk, "gaps", limit=1_000)]
+    assert (sorted(told), [abs(r[2]) for r in told]) == (sorted(opens), [abs(r[2]) for r in opens])
+    assert ask(real_desk, "gaps", percent="99999") == []
 
 
 @pytest.mark.parametrize(("name", "sign"), [("gainers", 1), ("losers", -1)])
@@ -71,7 +80,7 @@ def test_gainers_and_losers_are_first_close_against_last(real_desk: LakeDesk, na
     assert [tuple(row.values()) for row in ask(real_desk, name, days=count)] == expected
 
 
-def test_volatility_is_the_deviation_of_the_logarithmic_returns(real_desk: LakeDesk) -> None:
+def test_volatility_is_the_deviation_of_log_returns_and_drawdown_the_deepest_fall(real_desk: LakeDesk) -> None:
     expected = []
     for symbol in DAILY:
         returns = np.diff(np.log(days(symbol, 365)["close"].to_numpy()))
@@ -83,6 +92,15 @@ def test_volatility_is_the_deviation_of_the_logarithmic_returns(real_desk: LakeD
     for row, (_, bar, year, count) in zip(found, expected, strict=True):
         assert (row["volatility_percent"], row["yearly_percent"]) == pytest.approx((bar, year), abs=1e-4)
         assert row["returns"] == count
+    falls = {row["symbol"]: row for row in ask(real_desk, "drawdown", days=2_000)}
+    for symbol in DAILY:
+        frame = days(symbol).reset_index(drop=True)
+        below = frame["close"] / frame["close"].cummax() - 1
+        at = int(below.idxmin())
+        row = falls[symbol]
+        assert row["drawdown_percent"] == pytest.approx(100 * float(below[at]), abs=1e-4)
+        assert (row["trough_close"], row["peak_close"]) == (frame["close"][at], frame["close"].cummax()[at])
+        assert row["trough_time"] == frame["date"][at].to_pydatetime()
 
 
 def test_correlation_is_pearsons_of_logarithmic_returns_and_of_one_symbol_with_it_first(real_desk: LakeDesk) -> None:
@@ -96,18 +114,6 @@ def test_correlation_is_pearsons_of_logarithmic_returns_and_of_one_symbol_with_i
     assert [abs(row["correlation"]) for row in found] == sorted((abs(r["correlation"]) for r in found), reverse=True)
     pairs = sorted((row["symbol"], row["other_symbol"]) for row in ask(real_desk, "correlation", symbol="KO"))
     assert pairs == [("KO", "AAPL"), ("KO", "IBM"), ("KO", "MSFT")]
-
-
-def test_drawdown_is_the_deepest_fall_below_the_running_maximum(real_desk: LakeDesk) -> None:
-    found = {row["symbol"]: row for row in ask(real_desk, "drawdown", days=2_000)}
-    for symbol in DAILY:
-        frame = days(symbol).reset_index(drop=True)
-        below = frame["close"] / frame["close"].cummax() - 1
-        at = int(below.idxmin())
-        row = found[symbol]
-        assert row["drawdown_percent"] == pytest.approx(100 * float(below[at]), abs=1e-4)
-        assert (row["trough_close"], row["peak_close"]) == (frame["close"][at], frame["close"].cummax()[at])
-        assert row["trough_time"] == frame["date"][at].to_pydatetime()
 
 
 def test_the_volume_profile_is_a_histogram_weighted_by_size(real_desk: LakeDesk) -> None:
@@ -127,18 +133,6 @@ def test_the_volume_profile_is_a_histogram_weighted_by_size(real_desk: LakeDesk)
     slack = float(chosen["volume"][on_edges].sum())
     assert np.abs(mine - volumes).max() <= slack
     assert (mine.sum(), counts.sum()) == (volumes.sum(), len(chosen))
-
-
-def test_gaps_are_opens_away_from_the_close_before(real_desk: LakeDesk) -> None:
-    expected = []
-    for symbol in DAILY:
-        frame = days(symbol, 365)
-        gaps = zip(frame["date"], 100 * (frame["open"] / frame["close"].shift() - 1), strict=True)
-        expected += [(symbol, day.to_pydatetime(), round(float(gap), 4)) for day, gap in gaps if abs(gap) >= 1]
-    expected.sort(key=lambda row: -abs(row[2]))
-    found = [(r["symbol"], r["open_time"], r["gap_percent"]) for r in ask(real_desk, "gaps", limit=1_000)]
-    assert (sorted(found), [abs(r[2]) for r in found]) == (sorted(expected), [abs(r[2]) for r in expected])
-    assert ask(real_desk, "gaps", percent="99999") == []
 
 
 def test_most_active_ranks_by_traded_value_and_a_given_end_leaves_out_what_came_later(real_desk: LakeDesk) -> None:
@@ -241,13 +235,26 @@ def changes(answer: SqlAnswer) -> list[tuple[str, float]]:
     return [(row["symbol"], row["change_percent"]) for row in answer.rows.to_pylist()]
 
 
-def test_gainers_and_trades_go_back_from_each_symbols_newest_row_however_old_it_is(desk: LakeDesk) -> None:
+def test_an_end_or_each_symbols_newest_row_and_days_are_the_range_which_a_note_tells(desk: LakeDesk) -> None:
     answer = answer_of(desk, "gainers", days=5)
     assert (changes(answer), answer.note) == ([("NEW", 20.0), ("OLD", 10.0)], f"Covers {DAYS}")
     rows = answer_of(desk, "daily_average", days=1).rows.to_pylist()
     assert [(row["symbol"], row["trading_day"], row["average_price"]) for row in rows] == [
         ("NEW", date(2024, 5, 7), 60.0), ("OLD", date(2021, 5, 31), 110.0),
     ]  # fmt: skip
+    answer = answer_of(desk, "gainers", until="2021-05-31T12:00:00", days=2)
+    assert (changes(answer), answer.note) == ([("OLD", 10.0)], "Covers 2021-05-30 to 2021-05-31, 2 days.")
+    assert changes(answer_of(desk, "gainers", until="2024-05-07", days=2_000)) == [("NEW", 20.0), ("OLD", 10.0)]
+    answer = answer_of(desk, "gainers", symbol="OLD", until="2024-05-07")
+    days = (date(2024, 5, 7) - date(2021, 5, 31)) // timedelta(days=1) + 30
+    said = f"No 1d bars newer than 2021-05-31; try days={days}, or no until."
+    assert (answer.rows.num_rows, answer.note) == (0, f"Covers 2024-04-08 to 2024-05-07, 30 days. {said}")
+    assert changes(answer_of(desk, "gainers", symbol="OLD", until="2024-05-07", days=days)) == [("OLD", 10.0)]
+    assert desk.answer(SqlQuestion("SELECT 1 WHERE false"), threading.Event()).note == ""
+    assert Days(NAMED["gainers"], {}).covered() == "Covers 30 days up to each symbol's newest 1d bar."
+    assert Days(NAMED["gainers"], {}).why_empty([]) == "No rows: try more days."
+    plan = desk.plan(SqlQuestion(named="gainers", parameters={"days": "1", "symbol": "NEW"}), threading.Event())
+    assert {(scan.files, scan.files_in_all) for scan in plan.scans} == {(1, 4)}
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMED) - {"losers", "drawdown", "correlation", "volatility_ranking"}))
@@ -256,20 +263,6 @@ def test_no_named_query_loses_a_symbol_because_another_is_newer(desk: LakeDesk, 
     answer = answer_of(desk, name, days=2, **timeframe)
     assert set(answer.rows["symbol"].to_pylist()) == {"OLD", "NEW"}
     assert answer.note.startswith("Covers 2 days up to each symbol's newest ")
-
-
-def test_an_end_and_days_that_are_given_are_the_range(desk: LakeDesk) -> None:
-    answer = answer_of(desk, "gainers", until="2021-05-31T12:00:00", days=2)
-    assert (changes(answer), answer.note) == ([("OLD", 10.0)], "Covers 2021-05-30 to 2021-05-31, 2 days.")
-    assert changes(answer_of(desk, "gainers", until="2024-05-07", days=2_000)) == [("NEW", 20.0), ("OLD", 10.0)]
-
-
-def test_an_empty_answer_says_how_many_days_would_have_rows(desk: LakeDesk) -> None:
-    answer = answer_of(desk, "gainers", symbol="OLD", until="2024-05-07")
-    days = (date(2024, 5, 7) - date(2021, 5, 31)) // timedelta(days=1) + 30
-    said = f"No 1d bars newer than 2021-05-31; try days={days}, or no until."
-    assert (answer.rows.num_rows, answer.note) == (0, f"Covers 2024-04-08 to 2024-05-07, 30 days. {said}")
-    assert changes(answer_of(desk, "gainers", symbol="OLD", until="2024-05-07", days=days)) == [("OLD", 10.0)]
 
 
 @pytest.mark.parametrize(("name", "parameters", "note"), [
@@ -292,11 +285,3 @@ def test_an_empty_answer_says_why_and_what_to_try(
 ) -> None:
     answer = answer_of(desk, name, **parameters)
     assert (answer.rows.num_rows, answer.note) == (0, note)
-
-
-def test_ones_own_query_has_no_note_for_which_athena_is_asked_and_days_leave_out_files(desk: LakeDesk) -> None:
-    assert desk.answer(SqlQuestion("SELECT 1 WHERE false"), threading.Event()).note == ""
-    assert Days(NAMED["gainers"], {}).covered() == "Covers 30 days up to each symbol's newest 1d bar."
-    assert Days(NAMED["gainers"], {}).why_empty([]) == "No rows: try more days."
-    plan = desk.plan(SqlQuestion(named="gainers", parameters={"days": "1", "symbol": "NEW"}), threading.Event())
-    assert {(scan.files, scan.files_in_all) for scan in plan.scans} == {(1, 4)}

@@ -17,8 +17,7 @@ from marketpulse.settings import RestSettings, Settings
 from marketpulse.sources.rest.found_rows import find_rows
 from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import REGISTRY
-from vendor_answers import ns
-from vendor_server import Reply, Request, VendorServer, scripted, vendor
+from vendor_server import Reply, Request, VendorServer, ns, scripted, vendor
 
 KEY = "S3CR+T/k3y"
 OPEN, FIRST_DAY = ns(2026, 3, 2, 14, 30) // 10**9, ns(2026, 1, 1) // 10**9
@@ -197,9 +196,7 @@ def test_rows_are_found_where_the_settings_say(body: Any, path: str, columns: tu
     assert find_rows(body, [step for step in path.split(".") if step], columns, "A", {"A", "B"}) == rows
 
 
-def test_pages_by_url_lie_at_the_vendor_alone_and_one_question_may_ask_for_all_symbols(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_urls_are_the_vendors_and_a_question_asks_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REST_KEY", KEY)
     bars = [
         {"S": s, "timestamp": iso(OPEN + 60 * m), **dict.fromkeys(("open", "high", "low", "close"), 9)}

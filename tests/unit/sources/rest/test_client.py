@@ -39,7 +39,7 @@ def client(server: VendorServer, name: str = "fake", rate: Rate = QUICK, **more:
     return RestClient(name, server.url, rate, **given)
 
 
-def test_a_good_answer_brings_its_json_and_its_headers_and_no_key_that_it_repeats() -> None:
+def test_a_good_answer_brings_its_json_and_no_key_which_goes_where_it_is_wanted_hidden_elsewhere() -> None:
     with vendor(scripted(Reply.json({"price": 1.5}, CB_AFTER="17"))) as server:
         answer = client(server).get("/trades", {"limit": "10"})
     assert (answer.body, answer.headers["cb-after"]) == ({"price": 1.5}, "17")
@@ -49,6 +49,14 @@ def test_a_good_answer_brings_its_json_and_its_headers_and_no_key_that_it_repeat
         answer = client(server, key=BY_NAME).get("/query")
     assert answer.body == {"asked": "/query?apikey=***", "price": 1.5}
     assert KEY.encode() not in answer.raw
+    key = Key(SecretStr("k3y"), parameter="apikey")
+    assert (key.parameters(), key.headers(), "k3y" in repr(key)) == ({"apikey": "k3y"}, {}, False)
+    in_header = Key(SecretStr("k3y"), header="Authorization", scheme="Bearer ")
+    assert in_header.headers() == {"Authorization": "Bearer k3y"}
+    assert [Veil(none).text("anything") for none in (None, Key(SecretStr(""), parameter="apikey"))] == ["anything"] * 2
+    assert Veil(key).data(b"\xff\x00k3y\xfe") == b"\xff\x00***\xfe"
+    assert Veil(Key(SecretStr("hush"))).frame(b"\x91\xa9not hush!\xff") == b"\x91\xa9not ****!\xff"
+    assert Veil().frame(b"\xff") == b"\xff"
 
 
 @pytest.mark.parametrize("reply", [
@@ -68,11 +76,16 @@ def test_a_fault_that_passes_is_asked_again_after_a_pause(reply: Reply) -> None:
         assert rest.get("/a", patience_s=60).body == {"good": 1}
 
 
-def test_silence_and_a_far_end_that_is_not_there_are_faults_that_pass() -> None:
+def test_silence_and_nobody_there_are_faults_that_pass_and_a_redirect_gets_no_key() -> None:
     with vendor(scripted(Reply(silent=True))) as server, pytest.raises(TryLater, match="no whole answer"):
         client(server, timeout_s=0.2).get("/a")
     with pytest.raises(TryLater, match="no whole answer"):
         client(server).get("/a")
+    with vendor(scripted(Reply.json({}))) as other:
+        away = Reply(302, headers={"Location": f"{other.url}/x"})
+        with vendor(scripted(away)) as server, pytest.raises(Refused):
+            client(server, key=Key(SecretStr(KEY), header="X-Key")).get("/a")
+    assert not other.requests
 
 
 TWO_DAYS_AHEAD, A_MINUTE_LATER = (
@@ -93,7 +106,7 @@ def test_retry_after_is_kept_in_full(status: int, headers: dict[str, str], secon
     assert seconds <= rest.ready_in_s() <= seconds + 1
 
 
-def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
+def test_a_limit_may_have_status_200_a_wrong_key_stops_for_good_and_a_wrong_question_nothing() -> None:
     def judge(status: int, body: Any) -> Judgement | None:
         return Judgement(Taken.LIMIT, "a limit", 45.0) if "Note" in body else None
 
@@ -105,9 +118,6 @@ def test_a_limit_that_comes_with_status_200_is_a_limit() -> None:
         assert rest.get("/a", patience_s=60).body == {}
     for end in ("limit", "good"):
         assert REGISTRY.get_sample_value("marketpulse_rest_requests_total", {"source": "limited", "end": end}) == 1
-
-
-def test_a_wrong_key_stops_the_client_for_good_and_after_a_wrong_question_the_next_is_asked_at_once() -> None:
     with vendor(scripted(Reply.json({"message": "bad key"}, 401))) as server:
         rest = client(server, key=BY_NAME)
         for _ in range(5):
@@ -116,17 +126,9 @@ def test_a_wrong_key_stops_the_client_for_good_and_after_a_wrong_question_the_ne
     assert len(server.requests) == 1
     with vendor(scripted(Reply.json({"error": "Not Found"}, 404), Reply.json({"good": 1}))) as server:
         rest = client(server)
-        with pytest.raises(Refused, match="Not Found") as raised:
+        with pytest.raises(Refused, match="Not Found") as refused:
             rest.get("/chart/XXX")
-        assert (raised.value.status, rest.get("/chart/AAPL").body) == (404, {"good": 1})
-
-
-def test_a_redirect_is_not_followed_with_the_key() -> None:
-    with vendor(scripted(Reply.json({}))) as other:
-        away = Reply(302, headers={"Location": f"{other.url}/x"})
-        with vendor(scripted(away)) as server, pytest.raises(Refused):
-            client(server, key=Key(SecretStr(KEY), header="X-Key")).get("/a")
-    assert not other.requests
+        assert (refused.value.status, rest.get("/chart/AAPL").body) == (404, {"good": 1})
 
 
 def test_the_rate_is_kept_and_patience_ends_and_says_when_to_come_again() -> None:
@@ -220,17 +222,6 @@ def test_no_form_of_the_key_stays(value: str, around: str) -> None:
         shown = veil.text(f"{around}{form}{around}{form}")
         assert HIDDEN in shown
         assert form not in shown.replace(HIDDEN, "")
-
-
-def test_a_key_is_sent_where_the_vendor_wants_it_and_hidden_in_text_bytes_and_frames() -> None:
-    key = Key(SecretStr("k3y"), parameter="apikey")
-    assert (key.parameters(), key.headers(), "k3y" in repr(key)) == ({"apikey": "k3y"}, {}, False)
-    in_header = Key(SecretStr("k3y"), header="Authorization", scheme="Bearer ")
-    assert in_header.headers() == {"Authorization": "Bearer k3y"}
-    assert [Veil(none).text("anything") for none in (None, Key(SecretStr(""), parameter="apikey"))] == ["anything"] * 2
-    assert Veil(key).data(b"\xff\x00k3y\xfe") == b"\xff\x00***\xfe"
-    assert Veil(Key(SecretStr("hush"))).frame(b"\x91\xa9not hush!\xff") == b"\x91\xa9not ****!\xff"
-    assert Veil().frame(b"\xff") == b"\xff"
 
 
 NEW_YORK = Allowance(25, "America/New_York", time(9, 30), time(16, 0), at_once=3)
@@ -351,17 +342,6 @@ def test_the_wait_it_tells_is_enough_and_no_longer_than_needed(per_day: int, at_
             assert count <= released or allowance.released(when) >= count
 
 
-def test_a_rate_or_an_allowance_that_cannot_be_is_refused() -> None:
-    for requests, per_s, burst in ((0, 1, 1), (5, 0, 1), (5, 60, 6), (5, 60, 0)):
-        with pytest.raises(ParameterError, match="burst"):
-            Rate(requests, per_s, burst)
-    wrong = ({"at_once": -1}, {"zone": "Mars/Base"}, {"opens": time(16, 0), "closes": time(9, 30)})
-    given_wrong: list[dict[str, Any]] = [{"per_day": 0}, *({"per_day": 5, **more} for more in wrong)]
-    for one in given_wrong:
-        with pytest.raises(ParameterError):
-            Allowance(**one)
-
-
 @given(seed=integers(0, 10_000), faults=integers(1, 80))
 def test_each_wait_is_within_the_doubling_bound_and_the_cap(seed: int, faults: int) -> None:
     backoff = Backoff(1.0, 300.0, random.Random(seed))
@@ -419,9 +399,17 @@ def test_no_symbol_starves_whatever_the_others_do(count: int, failing: list[int]
         assert sorted(asked[begin : begin + count]) == sorted(symbols)
 
 
-def test_nobody_is_asked_before_it_is_due() -> None:
+def test_nobody_is_asked_before_it_is_due_and_a_rate_or_allowance_that_cannot_be_is_refused() -> None:
     turns = Turns(["A", "B"])
     turns.again_at("A", 10.0)
     turns.again_at("B", 20.0)
     assert turns.next(9.0) is None
     assert (turns.wait_s(9.0), turns.next(10.0), turns.wait_s(30.0)) == (1.0, "A", 0.0)
+    for requests, per_s, burst in ((0, 1, 1), (5, 0, 1), (5, 60, 6), (5, 60, 0)):
+        with pytest.raises(ParameterError, match="burst"):
+            Rate(requests, per_s, burst)
+    wrong = ({"at_once": -1}, {"zone": "Mars/Base"}, {"opens": time(16, 0), "closes": time(9, 30)})
+    given_wrong: list[dict[str, Any]] = [{"per_day": 0}, *({"per_day": 5, **more} for more in wrong)]
+    for one in given_wrong:
+        with pytest.raises(ParameterError):
+            Allowance(**one)

@@ -24,8 +24,7 @@ from marketpulse.sources.rest.answer import by_the_status
 from marketpulse.sources.rest.place import read_place, write_place
 from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import REGISTRY
-from vendor_answers import NEW_YORK, ns, yahoo_chart
-from vendor_server import Reply, Request, VendorServer, vendor
+from vendor_server import NEW_YORK, Reply, Request, VendorServer, ns, vendor, yahoo_chart
 
 OPEN = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9
 CLOSE = OPEN + 23_400
@@ -222,7 +221,7 @@ def test_at_night_it_asks_seldom_and_a_days_bar_is_asked_for_when_the_day_is_ove
     assert found == [2, 3, 4, 5]
 
 
-def test_a_wrong_key_ends_the_source_after_one_question() -> None:
+def test_a_wrong_key_ends_the_source_the_most_symbols_fit_into_one_commit_and_two_spellings_are_one() -> None:
     clock = ManualClock((OPEN + 600) * 10**9)
     with vendor(lambda _: Reply.json({}, 401)) as server:
         settings = YahooSettings(symbols=("A", "B"))
@@ -233,6 +232,16 @@ def test_a_wrong_key_ends_the_source_after_one_question() -> None:
             with pytest.raises(WrongKey):
                 source.poll(1.0)
         assert len(server.requests) == 1
+    rng = random.Random(5)
+    names = {"".join(rng.choices(ascii_uppercase, k=5)) for _ in range(1_000)}
+    until = {name: (1_790_000_000 + rng.randrange(10_000) * 60) * 10**9 for name in sorted(names)[:400]}
+    assert len(until) == 400
+    ticks = {name: end + rng.randrange(10**9) for name, end in [*until.items()][:200]}  # the most of a source of trades
+    assert max(len(write_place(ends).encode()) for ends in (until, ticks)) <= POSITION_BYTES_MAX
+    with asking("BRK-B", "BRK.B") as (source, _, server):
+        assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
+        source.poll(1.0)
+        assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]
 
 
 def over_restarts(
@@ -314,19 +323,6 @@ def test_news_are_asked_for_behind_the_bars_and_written_once_over_restarts() -> 
 def test_a_place_is_read_as_it_was_written(until: dict[str, int]) -> None:
     assert read_place(write_place(until)) == until
     assert read_place(None) == {}, "before the first row"
-
-
-def test_the_most_symbols_fit_into_one_commit_and_two_spellings_of_one_share_are_one_symbol() -> None:
-    rng = random.Random(5)
-    names = {"".join(rng.choices(ascii_uppercase, k=5)) for _ in range(1_000)}
-    until = {name: (1_790_000_000 + rng.randrange(10_000) * 60) * 10**9 for name in sorted(names)[:400]}
-    assert len(until) == 400
-    ticks = {name: end + rng.randrange(10**9) for name, end in [*until.items()][:200]}  # the most of a source of trades
-    assert max(len(write_place(ends).encode()) for ends in (until, ticks)) <= POSITION_BYTES_MAX
-    with asking("BRK-B", "BRK.B") as (source, _, server):
-        assert {symbol for symbol, _ in bars(source.poll(1.0))} == {"BRK.B"}
-        source.poll(1.0)
-        assert [r.path.rpartition("/")[2] for r in server.requests] == ["BRK-B"]
 
 
 @pytest.mark.parametrize("other", ['{"files": "x", "row": 3}', "1:", "1:zzzz", "2:abc", ""])

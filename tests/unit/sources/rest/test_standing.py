@@ -25,9 +25,18 @@ def test_a_status_is_taken_as(status: int, is_json: bool, taken: str) -> None:
     assert judge_status(status, is_json).taken.value == taken
 
 
-def test_without_a_vendors_own_reading_the_status_decides_and_an_answer_is_whole_unless_it_is_said_otherwise() -> None:
+def test_the_status_decides_without_a_vendors_reading_and_the_newest_bar_forms_as_its_delay_allows() -> None:
     assert by_the_status(200, {}) is None
     assert not Question("/query", {"symbol": "AAPL"}).truncated
+    standing = Standing("A")
+    assert (minutes(take(standing, reading(0, 1, 2), 2.5)), standing.until_ns) == ([0, 1], minute(2))
+    assert standing.promise_ns == minute(2.5), "nothing that closed before now is to come"
+    behind = Standing("A")
+    assert (minutes(take(behind, reading(0, 1, 2), 10)), behind.promise_ns) == ([0, 1], minute(3) - 1)
+    standing = Standing("A")
+    for now in (60, 50):
+        take(standing, Reading(), now)
+        assert standing.promise_ns == minute(40), "a promise is kept"
 
 
 IBM = Mapping(timezone="America/New_York", timeframe="1m", venue="XNYS", symbol="IBM", record="bar")
@@ -83,19 +92,7 @@ def minutes(taken: Taken | None) -> list[int]:
     )
 
 
-def test_the_newest_bar_still_forms_and_silence_promises_what_the_vendors_delay_allows() -> None:
-    standing = Standing("A")
-    assert (minutes(take(standing, reading(0, 1, 2), 2.5)), standing.until_ns) == ([0, 1], minute(2))
-    assert standing.promise_ns == minute(2.5), "nothing that closed before now is to come"
-    behind = Standing("A")
-    assert (minutes(take(behind, reading(0, 1, 2), 10)), behind.promise_ns) == ([0, 1], minute(3) - 1)
-    standing = Standing("A")
-    for now in (60, 50):
-        take(standing, Reading(), now)
-        assert standing.promise_ns == minute(40), "a promise is kept"
-
-
-def test_a_bar_is_left_until_it_has_settled_and_the_newest_has_closed_and_is_sent_once_over_restarts() -> None:
+def test_a_bar_is_sent_once_it_has_settled_once_over_restarts_again_when_it_changes_and_late() -> None:
     standing = Standing("A")
     assert [minutes(take(standing, reading(0, 1, 2), now)) for now in (2.2, 2.3)] == [[0], [1]]
     assert minutes(take(Standing("A"), reading(0, 1, reached=2), 2.5)) == [0, 1]
@@ -106,9 +103,6 @@ def test_a_bar_is_left_until_it_has_settled_and_the_newest_has_closed_and_is_sen
     assert take(standing, reading(0, 1, 2), 3) is None
     assert minutes(take(standing, reading(0, 1, 2, 3), 4)) == [2]
     assert minutes(take(Standing("A", until_ns=minute(2)), reading(0, 1, 2, 3), 4)) == [2]
-
-
-def test_a_bar_that_the_vendor_changes_is_sent_again_once_and_one_that_was_missing_comes_late() -> None:
     standing = Standing("A")
     take(standing, reading(0, 1, 2), 2.5)
     changed = take(standing, reading(0, 1, 2, close=11.0), 2.5)

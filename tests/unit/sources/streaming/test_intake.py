@@ -42,7 +42,7 @@ def test_a_gap_is_declared_after_a_while_also_by_the_vendor_s_newest_id_and_heal
     assert series.take(9, S, 4 * S) is Came.NEW
 
 
-def test_order_restored_at_once_is_no_gap_one_spoilt_id_moves_nothing_and_ids_that_begin_anew_are_followed() -> None:
+def test_order_restored_is_no_gap_nor_spoilt_or_new_ids_and_what_a_connection_lacked_is_until_it_came() -> None:
     series = Series()
     for number in (1, 3, 2, 5, 4):
         assert series.take(number, S, S) is Came.NEW
@@ -51,6 +51,18 @@ def test_order_restored_at_once_is_no_gap_one_spoilt_id_moves_nothing_and_ids_th
     ids = (100, 100 + 2 * JUMP_MAX, 101, 5 * JUMP_MAX, 5 * JUMP_MAX + 1)
     assert [series.take(n, S, S) for n in ids] == [Came.NEW, Came.STRANGE, Came.NEW, Came.STRANGE, Came.NEW]
     assert series.gaps == []
+    taking = timed(ALPACA["trade"])
+    taking.connected()
+    taking.message(orjson.dumps([ALPACA["subscription"]]), NOW + S)
+    [(symbol, lost)] = taking.declared
+    assert (symbol, lost.from_ns, lost.to_ns) == ("AAPL", STOCKS + 123_456_789, NOW + S)
+    taking.refilled("AAPL", lost, [trade(1, NOW + 5), trade(2, NOW + 6)], NOW + 2 * S, last=False)
+    taking.refilled("AAPL", lost, [trade(2, NOW + 6), trade(3, NOW + 7)], NOW + 2 * S, last=True)
+    rows = rows_of(taking)
+    assert [row["trade_id"] for row in rows if row["type"] == "trade"][1:] == ["id-1", "id-2", "id-3"]
+    told = [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
+    assert [(gap["state"], gap.get("trades")) for gap in told] == [("found", None), ("healed", 3)]
+    assert taking.places["AAPL"].lost == []
 
 
 @given(st.lists(st.integers(0, 60), max_size=120), st.lists(st.integers(0, 119), max_size=5))
@@ -94,7 +106,7 @@ def test_rows_have_the_log_s_schemas_and_a_venue_and_what_was_not_asked_for_or_c
     assert (letter.reason, letter.row, letter.value, letter.origin) == ("not_json", 2, b'{"type":"match"', "wss://x")
 
 
-def test_a_position_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> None:
+def test_a_position_of_ids_or_times_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> None:
     names = {f"COIN{i:02d}-USD": f"COIN{i:02d}-USD" for i in range(80)}
     taking = Intake(VENDORS["coinbase"], "coinbase", "", names)
     for name in names:
@@ -107,6 +119,18 @@ def test_a_position_stays_within_its_bytes_and_what_it_cannot_hold_is_said() -> 
     states = [json.loads(r["body"])["state"] for b in taking.drain()[0] for r in b.to_pylist() if r["type"] == "gap"]
     assert states.count("found") == 240
     assert states.count("open") == 240 - sum(len(series.gaps) for series in taking.series.values()) > 0
+    names = {name: name for name in (f"SYM{i:02d}" for i in range(50))}
+    timed = TimedIntake(TIMED["alpaca"], "alpaca", "", names)
+    for round_ in range(6):
+        at = NOW + round_ * 10**10
+        for name in names:
+            some = [{**ALPACA["trade"], "S": name, "i": i, "t": f"2026-03-04T15:0{round_}:07Z"} for i in range(5)]
+            timed.message(orjson.dumps(some), at)
+        timed.back(at + 600 * S)
+    assert len(json.dumps(timed.position(), separators=(",", ":"))) <= timed_intake.POSITION_BYTES
+    states = [body["state"] for body in bodies(timed)]
+    assert states.count("found") - states.count("open") == sum(len(place.lost) for place in timed.places.values())
+    assert states.count("open") > 0
 
 
 def timed(*messages: dict[str, Any], **more: Any) -> TimedIntake:
@@ -154,21 +178,6 @@ def test_trades_and_bars_are_rows_once_and_whatever_a_correction_calls_a_trade_i
     assert (correction["price"], correction["size"]) == (177.8, 80.0)
 
 
-def test_what_a_connection_did_not_bring_is_a_gap_until_it_came() -> None:
-    taking = timed(ALPACA["trade"])
-    taking.connected()
-    taking.message(orjson.dumps([ALPACA["subscription"]]), NOW + S)
-    [(symbol, lost)] = taking.declared
-    assert (symbol, lost.from_ns, lost.to_ns) == ("AAPL", STOCKS + 123_456_789, NOW + S)
-    taking.refilled("AAPL", lost, [trade(1, NOW + 5), trade(2, NOW + 6)], NOW + 2 * S, last=False)
-    taking.refilled("AAPL", lost, [trade(2, NOW + 6), trade(3, NOW + 7)], NOW + 2 * S, last=True)
-    rows = rows_of(taking)
-    assert [row["trade_id"] for row in rows if row["type"] == "trade"][1:] == ["id-1", "id-2", "id-3"]
-    told = [json.loads(row["body"]) for row in rows if row["type"] == "gap"]
-    assert [(gap["state"], gap.get("trades")) for gap in told] == [("found", None), ("healed", 3)]
-    assert taking.places["AAPL"].lost == []
-
-
 def test_a_closed_venue_is_no_gap_a_late_feed_is_one_and_a_symbol_that_seldom_trades_misses_no_more() -> None:
     taking = timed(ALPACA["trade"], trading=lambda from_ns, to_ns: False)  # noqa: ARG005
     taking.back(NOW + 10**13)
@@ -198,21 +207,6 @@ def test_a_restart_takes_nothing_twice_and_asks_again_for_what_is_still_missing(
     assert isinstance(lost, Lost)
     again.given_up("AAPL", lost, "nobody has it")
     assert [body["state"] for body in bodies(again)] == ["open"]
-
-
-def test_a_position_in_time_stays_within_its_bytes_too() -> None:
-    names = {name: name for name in (f"SYM{i:02d}" for i in range(50))}
-    taking = TimedIntake(TIMED["alpaca"], "alpaca", "", names)
-    for round_ in range(6):
-        at = NOW + round_ * 10**10
-        for name in names:
-            some = [{**ALPACA["trade"], "S": name, "i": i, "t": f"2026-03-04T15:0{round_}:07Z"} for i in range(5)]
-            taking.message(orjson.dumps(some), at)
-        taking.back(at + 600 * S)
-    assert len(json.dumps(taking.position(), separators=(",", ":"))) <= timed_intake.POSITION_BYTES
-    states = [body["state"] for body in bodies(taking)]
-    assert states.count("found") - states.count("open") == sum(len(place.lost) for place in taking.places.values())
-    assert states.count("open") > 0
 
 
 def test_what_came_before_a_restart_is_not_taken_again_and_a_gap_ends_where_the_feed_goes_on_though_late() -> None:

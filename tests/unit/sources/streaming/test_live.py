@@ -12,17 +12,10 @@ from pydantic import SecretStr
 
 from exchange_server import Exchange, gathered, running
 from keyed_exchange import KEY, SECRET, AlpacaWords, FinnhubWords, Happened, KeyedExchange, PolygonWords
+from marketpulse import settings as tree
 from marketpulse.clock import SystemClock
 from marketpulse.errors import MarketPulseError, SettingsError, WrongKey
 from marketpulse.model.timeframe import DAY_NS
-from marketpulse.settings import (
-    AlpacaSettings,
-    BinanceSettings,
-    CoinbaseSettings,
-    FinnhubSettings,
-    PolygonSettings,
-    RecordingSettings,
-)
 from marketpulse.sources.actions.ledger import Ledger
 from marketpulse.sources.actions.told import iso
 from marketpulse.sources.actions.vendors import AlpacaActions
@@ -46,7 +39,7 @@ PRODUCTS = {"coinbase": ("BTC-USD", "ETH-USD"), "binance": ("BTCUSDT", "ETHUSDT"
 
 
 def opened(exchange: Exchange, position: str | None = None, **more: Any) -> LiveSource:
-    kind = CoinbaseSettings if exchange.vendor == "coinbase" else BinanceSettings
+    kind = tree.CoinbaseSettings if exchange.vendor == "coinbase" else tree.BinanceSettings
     given = {"silence_s": 0.8, **({"aggregates": True} if exchange.aggregates else {}), **more}
     settings = kind(symbols=exchange.products, url=exchange.url, rest_url=exchange.rest_url, **given)
     vendor = vendor_of(settings, exchange.vendor)
@@ -116,7 +109,7 @@ def test_a_restart_goes_on_behind_the_last_committed_trade_and_takes_none_twice(
         assert sorted(keys(rows)) == sorted(truth(exchange))
 
 
-def test_a_gap_that_cannot_be_filled_stays_said() -> None:
+def test_a_gap_that_cannot_be_filled_and_what_was_lost_without_refill_stay_said() -> None:
     with running(Exchange("coinbase", ("BTC-USD",), 300, seed=5, fault_rate=0.02, silence_s=0.6)) as exchange:
         source, rows = opened(exchange, refill=False, silence_s=0.4), Rows()
 
@@ -127,12 +120,23 @@ def test_a_gap_that_cannot_be_filled_stays_said() -> None:
         source.close()
     assert lost("found") == lost("open") > 0
     assert len(set(keys(rows))) == len(keys(rows)) == 300 - lost("open")
+    with running(exchange_of("alpaca", 400, seed=4, fault_rate=0.05)) as by_time:
+        timed, rows = keyed(by_time, "alpaca", refill=False), Rows()
+
+        def is_told() -> bool:
+            return len(by_time.known()) == 400 and not untold(by_time, rows)[1]
+
+        gathered(timed, is_told, rows)
+        timed.close()
+    states = [gap["state"] for gap in gaps(rows)]
+    assert states.count("found") == states.count("open") > 0
+    assert set(keys_in_ms(rows)) < set(truth_in_ms(by_time.tape))
 
 
 def test_a_recording_of_a_feed_gives_the_same_rows_through_the_same_parser(tmp_path: Path) -> None:
     with running(Exchange("coinbase", PRODUCTS["coinbase"], 400)) as exchange:
         rows, _ = all_of(exchange, record=tmp_path)
-    again = RecordedSource(RecordingSettings(files=(str(tmp_path),)), "coinbase", lateness_ns=1)
+    again = RecordedSource(tree.RecordingSettings(files=(str(tmp_path),)), "coinbase", lateness_ns=1)
     assert again.start(None).mode == "historical"
     replayed = [row for batch in again.poll(0).batches for row in batch.to_pylist()]
     assert keys(replayed) == keys(rows) == truth(exchange)
@@ -173,7 +177,7 @@ def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name_and_an_unknow
 
 
 def made(exchange: Exchange, name: str, kept: list[Item], queue_max: int = 1_000) -> Connection:
-    settings = CoinbaseSettings(symbols=exchange.products, url=exchange.url)
+    settings = tree.CoinbaseSettings(symbols=exchange.products, url=exchange.url)
     return Connection(
         name, exchange.url, Coinbase().subscribe(settings, exchange.products), None, 0.5, SystemClock(),
         Backoff(0.01, 0.05, random.Random(1)), keep=kept.append, queue_max=queue_max,
@@ -224,10 +228,10 @@ def test_what_finds_the_queue_full_is_counted_and_recorded_all_the_same() -> Non
 
 SYMBOLS = ("AAPL", "BRK.B")
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "alpaca": (AlpacaWords(), AlpacaSettings, {}),
-    "alpaca in MessagePack": (AlpacaWords(packed=True), AlpacaSettings, {"msgpack": True}),
-    "polygon": (PolygonWords(), PolygonSettings, {}),
-    "finnhub": (FinnhubWords(), FinnhubSettings, {}),
+    "alpaca": (AlpacaWords(), tree.AlpacaSettings, {}),
+    "alpaca in MessagePack": (AlpacaWords(packed=True), tree.AlpacaSettings, {"msgpack": True}),
+    "polygon": (PolygonWords(), tree.PolygonSettings, {}),
+    "finnhub": (FinnhubWords(), tree.FinnhubSettings, {}),
 }
 WITH_IDS = [kind for kind in KINDS if kind != "finnhub"]
 TODAY = time.time_ns() // DAY_NS
@@ -344,20 +348,6 @@ def test_a_vendor_without_history_says_when_it_was_away() -> None:
     missing, left = untold(exchange, rows)
     assert missing
     assert left == []
-
-
-def test_without_refill_what_was_lost_stays_said() -> None:
-    with running(exchange_of("alpaca", 400, seed=4, fault_rate=0.05)) as exchange:
-        source, rows = keyed(exchange, "alpaca", refill=False), Rows()
-
-        def is_told() -> bool:
-            return len(exchange.known()) == 400 and not untold(exchange, rows)[1]
-
-        gathered(source, is_told, rows)
-        source.close()
-    states = [gap["state"] for gap in gaps(rows)]
-    assert states.count("found") == states.count("open") > 0
-    assert set(keys_in_ms(rows)) < set(truth_in_ms(exchange.tape))
 
 
 def test_a_symbol_of_which_nothing_comes_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:

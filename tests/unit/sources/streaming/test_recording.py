@@ -1,21 +1,36 @@
-"""Recordings of every form: what is written is read, up to where a kill cut it, once; what was taken out of them is a gap."""
+"""Recordings of every form, up to where a kill cut them; and what is asked for by REST, by ids or by time."""
 
 import gzip
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
+from keyed_exchange import iso
 from marketpulse.errors import Fatal
 from marketpulse.ports import Polled
-from marketpulse.settings import RecordingSettings
+from marketpulse.settings import AlpacaSettings, RecordingSettings
+from marketpulse.sources.rest.answer import Judgement, Taken
+from marketpulse.sources.rest.backoff import Backoff
+from marketpulse.sources.rest.client import RestClient
+from marketpulse.sources.rest.limits import Rate
+from marketpulse.sources.streaming import timed_refill
+from marketpulse.sources.streaming.alpaca import Alpaca
+from marketpulse.sources.streaming.binance import Binance
 from marketpulse.sources.streaming.connection import Item
+from marketpulse.sources.streaming.parsed import Print, Trade
 from marketpulse.sources.streaming.recorded import RecordedSource
 from marketpulse.sources.streaming.recording import Recorder, read
+from marketpulse.sources.streaming.refill import Found, Refill, Wanted
+from marketpulse.sources.streaming.timed_intake import Lost
+from marketpulse.sources.streaming.timed_refill import Pages, TimedRefill
 from vendor_messages import ALPACA, BINANCE, COINBASE, FINNHUB, POLYGON
+from vendor_server import Reply, Request, VendorServer, vendor
 
 HOUR = 3_600 * 10**9
 AT = 1_772_600_767_000_000_000
@@ -111,9 +126,9 @@ def test_an_answer_by_rest_and_a_file_of_one_array_are_read_over_many_lines_too(
     side = {"side": "buy", "size": "2", "price": "3", "time": "2026-03-04T05:06:06.5Z"}
     file.write_text(json.dumps([{"trade_id": n, **side} for n in (9, 8, 7)], indent=2))
     assert trades(rows_of(file, symbol="BTC-USD", vendor="coinbase"), "BTC-USD") == [7, 8, 9]
-    for messages, vendor in ((ALPACA, "alpaca"), (POLYGON, "polygon")):
+    for messages, name in ((ALPACA, "alpaca"), (POLYGON, "polygon")):
         file.write_text(json.dumps(messages["history"], indent=2))
-        assert [row["symbol"] for row in rows_of(file, symbol="AAPL", vendor=vendor)] == ["AAPL", "AAPL"]
+        assert [row["symbol"] for row in rows_of(file, symbol="AAPL", vendor=name)] == ["AAPL", "AAPL"]
     file = tmp_path / "session.json"
     file.write_text(json.dumps([single(n) for n in range(4)], indent=1))
     assert trades(rows_of(file)) == [0, 1, 2, 3]
@@ -168,3 +183,133 @@ def test_notes_of_other_recorders_are_no_messages_and_what_is_no_time_is_not_pas
     assert [row["trade_id"] for row in rows_of(path) if row["type"] == "trade"] == ["1", "2", "5"]
     path = written(tmp_path / "session.log", b"ing " + message(1), message(2))
     assert [(r.received_ns, r.message) for r in read(path)] == [(None, b"ing " + message(1)), (None, message(2))]
+
+
+MOMENT = 1_772_636_767 * 10**9
+
+
+def client(server: VendorServer, **more: Any) -> RestClient:
+    return RestClient("r", server.url, Rate(1_000, 1.0, burst=100), backoff=Backoff(0.01, 0.02), **more)
+
+
+def gathered(refill: Any, is_over: Callable[[list[Any]], bool]) -> list[Any]:
+    """What a refill that runs has to say, until it is over."""
+    answers: list[Any] = []
+    deadline = time.monotonic() + 30
+    while not is_over(answers) and time.monotonic() < deadline:
+        if (one := refill.found()) is not None:
+            answers.append(one)
+        else:
+            time.sleep(0.002)
+    refill.close()
+    return answers
+
+
+def by_ids(server: VendorServer, wanted: Wanted, answers: int, trades_max: int = 10_000) -> list[Found]:
+    refill = Refill(Binance(), client(server, judge=refused), "r", trades_max, again_s=0.01)
+    refill.start()
+    refill.ask(wanted)
+    return gathered(refill, lambda found: len(found) == answers)
+
+
+def by_time(server: VendorServer, request: Any = None) -> list[Pages]:
+    settings, alpaca = AlpacaSettings(symbols=("AAPL",)), Alpaca()
+    wanted = request or (lambda s, a, b, p: alpaca.history_request(settings, s, a, b, p))
+    refill = TimedRefill(wanted, alpaca.parse_page, client(server), "r", 10**9, 0.0, again_s=0.01)
+    refill.start()
+    refill.ask("AAPL", Lost(MOMENT, MOMENT + 10**9))
+    return gathered(refill, lambda found: bool(found) and found[-1].last)
+
+
+def rows(first: int, last: int) -> Reply:
+    return Reply.json(
+        [{"id": n, "price": "1", "qty": "1", "time": MOMENT // 10**6 + n} for n in range(first, last + 1)]
+    )
+
+
+def refused(status: int, body: Any) -> Judgement | None:
+    return Judgement(Taken.REFUSED, "not without a key") if status == 401 else None
+
+
+def ids(found: Found) -> list[int]:
+    return [trade.trade_id for trade in found.trades if isinstance(trade, Trade)]
+
+
+def by_id(request: Request) -> Reply:
+    first, limit = int(request.parameters["fromId"]), int(request.parameters["limit"])
+    return rows(first, first + limit - 1)
+
+
+def page(numbers: range, following: str | None) -> Reply:
+    rows = [{"t": iso(MOMENT + n), "x": "V", "p": 10, "s": 1, "c": ["@"], "i": n, "z": "C"} for n in numbers]
+    return Reply.json({"trades": {"AAPL": rows}, "next_page_token": following})
+
+
+def test_a_gap_comes_in_pages_from_the_lowest_up_with_overlap_through_faults_and_the_newest_if_too_long() -> None:
+    with vendor(by_id) as server:
+        found = by_ids(server, Wanted("BTCUSDT", 10, 1_209), 2)
+        assert [(f.first, f.last, len(f.trades)) for f in found] == [(10, 1_009, 1_000), (1_010, 1_209, 200)]
+        given_up, newest = by_ids(server, Wanted("BTCUSDT", 1, 100), 2, trades_max=30)
+    assert (given_up.first, given_up.last, given_up.trades) == (1, 70, [])
+    assert "refill_trades_max (30)" in str(given_up.why)
+    assert ids(newest) == list(range(71, 101))
+    replies = [Reply(500), page(range(3), "two"), Reply(429), Reply(200, b"<html>"), page(range(3, 5), None)]
+    with vendor(lambda _: replies.pop(0)) as server:
+        pages = by_time(server)
+        assert [r.parameters.get("page_token") for r in server.requests] == [None, None, "two", "two", "two"]
+        span = [server.requests[0].parameters[name] for name in ("start", "end")]
+    assert span == [iso(MOMENT - 10**9), iso(MOMENT + 2 * 10**9)]
+    told = [[t.trade_id for t in one.rows if isinstance(t, Print)] for one in pages]
+    assert told == [[f"20516-V-{n}" for n in range(3)], [f"20516-V-{n}" for n in range(3, 5)]]
+    assert [(one.last, one.why) for one in pages] == [(False, None), (True, None)]
+
+
+def test_what_the_vendor_lacks_is_given_up_and_where_history_is_refused_the_newest_are_looked_through() -> None:
+    with vendor(lambda _: Reply.json([])) as server:
+        [found] = by_ids(server, Wanted("BTCUSDT", 5, 6), 1)
+        assert len(server.requests) == 4
+    assert (found.first, found.last, found.why) == (5, 6, "the vendor does not give them")
+    with vendor(lambda _: Reply(400, b'{"code":-1121,"msg":"Invalid symbol."}')) as server:
+        [found] = by_ids(server, Wanted("FOO"), 1)
+    assert found.newest
+    assert Binance().unknown_symbol(str(found.why))
+
+    def answer(request: Request) -> Reply:
+        if request.path.endswith("historicalTrades"):
+            return Reply(401, orjson.dumps({"code": -2014, "msg": "API-key format invalid."}))
+        return rows(8, 30)
+
+    with vendor(answer) as server:
+        [found] = by_ids(server, Wanted("BTCUSDT", 5, 12), 1)
+    assert set(range(8, 13)) <= set(ids(found))
+    assert (found.first, found.last) == (5, 12)
+    assert "API-key format invalid" in str(found.why)
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "key"), (422, "question")])
+def test_what_is_refused_is_said_and_a_vendor_without_history_is_not_asked(status: int, said: str) -> None:
+    with vendor(lambda _: Reply(status, b'{"message":"subscription does not permit"}')) as server:
+        [pages] = by_time(server)
+    assert pages.last
+    assert said in str(pages.why)
+    with vendor(lambda _: Reply(500)) as server:
+        [pages] = by_time(server, request=lambda *_: None)
+        assert server.requests == []
+    assert pages.why == "the vendor has no such history"
+
+
+def test_the_gaps_of_many_symbols_wait_for_the_vendors_store_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(timed_refill, "time", clock)
+    settings, alpaca = AlpacaSettings(symbols=("AAPL",)), Alpaca()
+    with vendor(lambda _: page(range(2), None)) as server:
+        refill = TimedRefill(
+            lambda *asked: alpaca.history_request(settings, *asked), alpaca.parse_page, client(server), "r", 0, 3_600.0
+        )
+        for n in range(3):
+            refill.ask("AAPL", Lost(MOMENT + n, MOMENT + n + 1))
+        clock.now = 3_600.0
+        refill.start()
+        found = gathered(refill, lambda pages: len(pages) == 3)
+    assert [one.lost.from_ns - MOMENT for one in found] == [0, 1, 2]

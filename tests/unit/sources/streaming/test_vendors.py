@@ -11,16 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from marketpulse import settings as tree
 from marketpulse.errors import ParameterError
 from marketpulse.model.market import BAR_IN, EVENT, QUOTE, REASONS, TRADE
-from marketpulse.settings import (
-    AlpacaSettings,
-    BinanceSettings,
-    CoinbaseSettings,
-    FinnhubSettings,
-    PolygonSettings,
-    RecordingSettings,
-)
 from marketpulse.sources.streaming import fields as read
 from marketpulse.sources.streaming import parsed
 from marketpulse.sources.streaming.alpaca import Alpaca
@@ -45,7 +38,8 @@ AT = STOCKS + 123_456_789
 MINUTE = (STOCKS - 7 * 10**9, STOCKS + 53 * 10**9)
 KEYS = Credentials(SecretStr("id"), SecretStr("word"))
 SETTINGS: dict[str, Any] = {
-    "alpaca": AlpacaSettings(symbols=("AAPL",)), "polygon": PolygonSettings(symbols=("AAPL",)), "finnhub": FinnhubSettings(symbols=("AAPL",)),
+    "alpaca": tree.AlpacaSettings(symbols=("AAPL",)), "polygon": tree.PolygonSettings(symbols=("AAPL",)),
+    "finnhub": tree.FinnhubSettings(symbols=("AAPL",)),
 }  # fmt: skip
 PARSERS: dict[str, Any] = {**VENDORS, **TIMED}
 DOCUMENTED = {"alpaca": ALPACA, "polygon": POLYGON, "finnhub": FINNHUB, "binance": BINANCE, "coinbase": COINBASE}
@@ -98,13 +92,25 @@ def test_a_documented_message_is_understood_as(vendor: str, name: str, items: li
     assert said(vendor, name) == items
 
 
-def test_other_wires_and_envelopes_say_the_same() -> None:
+def test_other_wires_say_the_same_a_stock_is_no_pair_and_the_longest_median_of_a_minute_counts() -> None:
     assert [t.trade_id for t in said("coinbase", "market_trades")] == [72, 73]
     message = {**ALPACA["trade"], "t": msgpack.Timestamp(AT // 10**9, AT % 10**9)}
     assert Alpaca().parse(msgpack.packb([message])) == said("alpaca", "trade")
     trade, bare = BINANCE["trade"], BINANCE["in µs"]
     for events in (orjson.dumps([trade, bare]), orjson.dumps({"stream": "x", "data": [trade["data"], bare]})):
         assert [t.trade_id for t in Binance().parse(events) if isinstance(t, Trade)] == [900, 901]
+    assert [s for s in ("AAPL", "F", "BRK.B", "brk-b", "GOOGL", "ABTC") if not is_stock(s)] == []
+    assert [s for s in ("BTCUSD", "BTC-USD", "ETHBTC", "btcusdt", "OPUSD", "B C", "1INCH-USD") if is_stock(s)] == []
+    assert {ours(written) for written in ("BRK.B", "BRK-B", "BRK/B", "brk.b", " BRK B ")} == {"BRK.B"}
+    given = (("BRK.B", "-"), ("BRK/B", "-"), ("BF-A", "."), ("AAPL", "-"))
+    assert [theirs(symbol, mark) for symbol, mark in given] == ["BRK-B", "BRK-B", "BF.A", "AAPL"]
+    others = ["VOD.L", "RY.TO", "BTC-USD", "^GSPC", "7203.T", "EURUSD=X", "BAC-PL", "SHOP.V", "TSCO.LON"]
+    assert [ours(other) for other in others] == [theirs(other, "-") for other in others] == others
+    delays, found = Delays(), [5, 7, 900]
+    assert delays.longest_ns() == 0
+    for at_s, some, longest_ns in ((0.0, found, 7), (30.0, [3], 7), (61.0, [], 3), (200.0, [-50], 0)):
+        delays.note(at_s, some)
+        assert (delays.longest_ns(), found) == (longest_ns, [])
 
 
 def test_a_spoilt_element_does_not_spoil_the_others_the_unknown_is_kept_and_refusals_are_told_apart() -> None:
@@ -187,23 +193,23 @@ def test_symbols_and_addresses_are_written_as_the_feed_wants_them() -> None:
     assert [alpaca.to_ours(s) for s in ("BRK.B", "BTC/USD")] == ["BRK.B", "BTC-USD"]
     with pytest.raises(ParameterError):
         alpaca.to_vendor("é")
-    crypto = AlpacaSettings(symbols=("BTC-USD",), feed="crypto")
+    crypto = tree.AlpacaSettings(symbols=("BTC-USD",), feed="crypto")
     assert alpaca.url(SETTINGS["alpaca"], KEYS) == "wss://stream.data.alpaca.markets/v2/iex"
     assert alpaca.url(crypto, KEYS).endswith("/v1beta3/crypto/us")
     assert (alpaca.calendar(SETTINGS["alpaca"]), alpaca.calendar(crypto)) == ("XNYS", "24x7")
-    coins = PolygonSettings(symbols=("BTC-USD",), market="crypto")
+    coins = tree.PolygonSettings(symbols=("BTC-USD",), market="crypto")
     assert [polygon.to_vendor(s) for s in ("brk-b", "BTC/USD")] == ["BRK.B", "BTC-USD"]
     assert polygon.calendar(coins) == "24x7"
     assert Finnhub().url(SETTINGS["finnhub"], Credentials(SecretStr("a/b"))) == "wss://ws.finnhub.io/?token=a%2Fb"
     assert Finnhub().to_vendor("brk-b") == "BRK.B"
     with pytest.raises(ValidationError, match="trades only"):
-        FinnhubSettings(symbols=("AAPL",), quotes=True)
+        tree.FinnhubSettings(symbols=("AAPL",), quotes=True)
 
 
 def test_what_a_vendor_is_asked_by_rest_and_by_subscription() -> None:
     first, later = (Polygon().history_request(SETTINGS["polygon"], "AAPL", 5, 6, page) for page in (None, "x"))
     assert (first.path, first.params["timestamp.gte"], later.params) == ("/v3/trades/AAPL", 5, {"cursor": "x"})
-    bars = PolygonSettings(symbols=("BTC-USD",), market="crypto", trades=False, bars=True)
+    bars = tree.PolygonSettings(symbols=("BTC-USD",), market="crypto", trades=False, bars=True)
     request = Polygon().history_request(bars, "BTC-USD", 5_000_000, 6_000_000, None)
     assert request.path == "/v2/aggs/ticker/X%3ABTCUSD/range/1/minute/5/6"
     coinbase, binance = Coinbase(), Binance()
@@ -215,22 +221,22 @@ def test_what_a_vendor_is_asked_by_rest_and_by_subscription() -> None:
     assert request == ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "fromId": 10, "limit": 3})
     body = orjson.dumps([{"id": n, "price": "4", "qty": "12", "time": 1772600767112 + n} for n in (11, 10)])
     assert [t.trade_id for t in binance.parse_trades("BTCUSDT", body) if isinstance(t, Trade)] == [10, 11]
-    [message] = Coinbase().subscribe(CoinbaseSettings(symbols=("BTC-USD",), quotes=False), ("BTC-USD",))
+    [message] = Coinbase().subscribe(tree.CoinbaseSettings(symbols=("BTC-USD",), quotes=False), ("BTC-USD",))
     assert orjson.loads(message)["channels"] == ["heartbeat", "matches"]
     pairs = tuple(f"A{i}USDT" for i in range(80))
-    messages = Binance().subscribe(BinanceSettings(symbols=pairs), pairs)
+    messages = Binance().subscribe(tree.BinanceSettings(symbols=pairs), pairs)
     assert [len(orjson.loads(m)["params"]) for m in messages] == [100, 60]
 
 
 def test_a_recording_may_be_of_each_vendor_and_aggregates_are_one_of_their_own() -> None:
-    named = get_args(RecordingSettings.model_fields["vendor"].annotation)
+    named = get_args(tree.RecordingSettings.model_fields["vendor"].annotation)
     assert set(named) == {"auto", *VENDORS, *TIMED}
     assert [vendor.name for vendor in PARSERS.values()] == list(PARSERS)
-    assert vendor_of(BinanceSettings(symbols=("BTC-USDT",), aggregates=True), "binance").aggregates
-    assert vendor_of(BinanceSettings(symbols=("BTC-USDT",)), "binance") is VENDORS["binance"]
-    assert vendor_of(CoinbaseSettings(symbols=("BTC-USD",)), "coinbase") is VENDORS["coinbase"]
+    assert vendor_of(tree.BinanceSettings(symbols=("BTC-USDT",), aggregates=True), "binance").aggregates
+    assert vendor_of(tree.BinanceSettings(symbols=("BTC-USDT",)), "binance") is VENDORS["binance"]
+    assert vendor_of(tree.CoinbaseSettings(symbols=("BTC-USD",)), "coinbase") is VENDORS["coinbase"]
     vendor = Binance(aggregates=True)
-    [message] = vendor.subscribe(BinanceSettings(symbols=("BTC-USDT",)), ("BTCUSDT",))
+    [message] = vendor.subscribe(tree.BinanceSettings(symbols=("BTC-USDT",)), ("BTCUSDT",))
     assert orjson.loads(message)["params"] == ["btcusdt@aggTrade", "btcusdt@bookTicker"]
     assert vendor.trades_request("BTCUSDT", 5, 6).path == "/api/v3/aggTrades"
     body = b'[{"a":26,"p":"0.5","q":"4","f":27,"l":28,"T":1772600767123,"m":true,"M":true}]'
@@ -343,16 +349,6 @@ def test_what_nobody_feeds_is_said(word: str, says: str) -> None:
         by_vendor([word])
 
 
-def test_a_stock_is_told_from_a_pair_and_a_share_class_has_one_spelling_of_ours() -> None:
-    assert [s for s in ("AAPL", "F", "BRK.B", "brk-b", "GOOGL", "ABTC") if not is_stock(s)] == []
-    assert [s for s in ("BTCUSD", "BTC-USD", "ETHBTC", "btcusdt", "OPUSD", "B C", "1INCH-USD") if is_stock(s)] == []
-    assert {ours(written) for written in ("BRK.B", "BRK-B", "BRK/B", "brk.b", " BRK B ")} == {"BRK.B"}
-    given = (("BRK.B", "-"), ("BRK/B", "-"), ("BF-A", "."), ("AAPL", "-"))
-    assert [theirs(symbol, mark) for symbol, mark in given] == ["BRK-B", "BRK-B", "BF.A", "AAPL"]
-    others = ["VOD.L", "RY.TO", "BTC-USD", "^GSPC", "7203.T", "EURUSD=X", "BAC-PL", "SHOP.V", "TSCO.LON"]
-    assert [ours(other) for other in others] == [theirs(other, "-") for other in others] == others
-
-
 def test_each_kind_of_row_has_its_schema_and_batches_keep_order_and_quarters_of_a_second() -> None:
     rows = Rows("feed")
     rows.quote("A", COINS, (1.0, 2.0, 3.0, 4.0), COINS, None)
@@ -372,11 +368,3 @@ def test_each_kind_of_row_has_its_schema_and_batches_keep_order_and_quarters_of_
     for at in (COINS, COINS + 10**8, COINS + 10**9):
         rows.trade("A", at, 10.0, 1.0, None, at, None)
     assert [batch.num_rows for batch in rows.drain()] == [2, 1]
-
-
-def test_the_longest_median_of_a_minute_counts_and_no_feed_is_ahead() -> None:
-    delays, found = Delays(), [5, 7, 900]
-    assert delays.longest_ns() == 0
-    for at_s, some, longest_ns in ((0.0, found, 7), (30.0, [3], 7), (61.0, [], 3), (200.0, [-50], 0)):
-        delays.note(at_s, some)
-        assert (delays.longest_ns(), found) == (longest_ns, [])

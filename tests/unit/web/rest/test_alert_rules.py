@@ -109,7 +109,7 @@ def test_a_body_that_is_no_rule_is_refused_with_what_to_do(site: Site, body: byt
     assert (plain.status_code, "application/json" in plain.json()["error"]) == (400, True)
 
 
-def test_a_fault_comes_with_its_character_and_that_the_log_is_away_is_said(site: Site) -> None:
+def test_a_fault_comes_with_its_character_a_log_that_is_away_is_said_and_too_many_trials_come_again(site: Site) -> None:
     found = site.client.post("/api/alerts/check", json={"rule": {"name": "x", "expression": "rsi_15 < 30"}}).json()
     message = "unknown column 'rsi_15'; did you mean 'rsi_14'?"
     assert found["faults"] == [{"field": "expression", "message": message, "at": 0}]
@@ -120,6 +120,15 @@ def test_a_fault_comes_with_its_character_and_that_the_log_is_away_is_said(site:
     assert "wait until it is back" in answer.json()["error"]
     site.desk.away = False
     assert site.rules().status_code == 200
+    site.desk.held = threading.Event()
+    names = [f"t{n}" for n in range(TRIALS_WAITING + 1)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        waiting = [pool.submit(site.start, name) for name in names]
+        wait_until(lambda: all(site.trial(name)["running"] for name in names))
+        refused = site.client.post("/api/alerts/try", json=TRIAL)
+        assert (refused.status_code, refused.headers["retry-after"], site.rules().status_code) == (429, "1", 200)
+        site.desk.held.set()
+        assert [future.result().status_code for future in waiting] == [200] * len(names)
 
 
 def test_a_trial_says_how_far_it_is_and_is_stopped_also_by_a_client_that_goes_away(site: Site) -> None:
@@ -137,18 +146,6 @@ def test_a_trial_says_how_far_it_is_and_is_stopped_also_by_a_client_that_goes_aw
     site.desk.held = None
     whole = site.client.post("/api/alerts/try", json=TRIAL).json()
     assert (whole["firings"], whole["rows"]) == (0, 0)
-
-
-def test_more_trials_than_may_wait_are_told_to_come_again_and_the_others_are_heard(site: Site) -> None:
-    site.desk.held = threading.Event()
-    names = [f"t{n}" for n in range(TRIALS_WAITING + 1)]
-    with ThreadPoolExecutor(len(names)) as pool:
-        waiting = [pool.submit(site.start, name) for name in names]
-        wait_until(lambda: all(site.trial(name)["running"] for name in names))
-        refused = site.client.post("/api/alerts/try", json=TRIAL)
-        assert (refused.status_code, refused.headers["retry-after"], site.rules().status_code) == (429, "1", 200)
-        site.desk.held.set()
-        assert [future.result().status_code for future in waiting] == [200] * len(names)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from board_rows import bars, row
-from lake_rows import LakeRows
+from lake_store import LakeRows
 from marketpulse.model.rows import ALERT
 from marketpulse.ports import AlertSpan, FeedBatch
 from marketpulse.query.history import LakeHistory

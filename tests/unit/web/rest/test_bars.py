@@ -1,21 +1,25 @@
-"""/api/bars and /api/indicators over a real lake and a board, on the real server, and how both become one series."""
+"""/api/bars and /api/indicators over a real lake and a board, on the real server; and questions take turns."""
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from board_rows import bars, indicators, live, row
-from lake_rows import LakeRows
+from lake_store import LakeRows
+from marketpulse.errors import QueryCancelled, Retryable
 from marketpulse.model.adjusting import Action, Adjustments, adjustments
 from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.query.history import LakeHistory
@@ -23,8 +27,9 @@ from marketpulse.settings import Settings
 from marketpulse.web.board import Board
 from marketpulse.web.rest.adjusting import adjusted
 from marketpulse.web.rest.seamless import Stretch, stretch
-from marketpulse.web.rest.stored import Stored
+from marketpulse.web.rest.stored import AT_ONCE, WAITING_MAX, Stored
 from marketpulse.web.series import BAR_COLUMNS, CLOSE
+from marketpulse.web.turns import Busy, Turns
 from served_app import served
 
 NAMES = ["sma_20", "vwap"]
@@ -79,7 +84,7 @@ def test_pages_follow_their_links_from_the_live_bars_into_the_stored_ones(client
     assert seen == [float(i) for i in range(50)]
 
 
-def test_a_span_is_asked_for_by_its_ends_and_indicators_by_name(client: httpx.Client) -> None:
+def test_a_span_is_asked_for_by_ends_and_names_as_csv_or_arrow_and_not_sent_twice(client: httpx.Client) -> None:
     body = asked(client, from_ms=28 * 60_000, to_ms=32 * 60_000).json()
     assert ([r[5] for r in body["rows"]], body["older"]) == ([28.0, 29.0, 30.0, 31.0], False)
     body = asked(client, before_ms=10 * 60_000, limit=2).json()
@@ -89,9 +94,6 @@ def test_a_span_is_asked_for_by_its_ends_and_indicators_by_name(client: httpx.Cl
     assert body["rows"][-1] == [49 * 60_000.0, 50 * 60_000.0, 49.0, 0.0, 49.5]
     refused = asked(client, "/api/indicators", names="sma_20,sma_21")
     assert (refused.status_code, "sma_20, session_vwap" in refused.json()["error"]) == (400, True)
-
-
-def test_csv_and_arrow_come_when_they_are_accepted_and_what_a_client_has_is_not_resent(client: httpx.Client) -> None:
     text = client.get("/api/indicators?symbol=AAA&timeframe=1m&limit=1&names=sma_20", headers={"accept": "text/csv"})
     assert text.headers["content-type"] == "text/csv; charset=utf-8"
     assert text.text == '"open_time_ms","close_time_ms","close","revision","sma_20"\n2940000,3000000,49,0,49.5\n'
@@ -146,13 +148,26 @@ FOUND = Stretch([*BAR_COLUMNS, "sma_20", "rsi_14"], [[*BAR, 60.0, 55.0], [7.0, 8
 BY = adjustments([Action("split", 5_000_000, 2.0)], None, {})
 
 
-def test_prices_are_divided_volumes_multiplied_and_the_rest_is_left() -> None:
+def test_prices_are_divided_volumes_multiplied_and_the_forming_bar_ends_the_page_until_it_is_stored() -> None:
     first, second = adjusted(FOUND, BY, "split", lambda name: name == "sma_20").rows
     assert first == [1.0, 2.0, 30.0, 33.0, 27.0, 31.5, 20.0, 30.5, 5.0, 0.0, 30.0, 55.0]
     assert second == FOUND.rows[1], "behind the split"
     assert FOUND.rows[0][2] == 60.0, "what was given is as it was"
     assert adjusted(FOUND, Adjustments(), "all", lambda _: True) is FOUND
     assert adjusted(FOUND, BY, "none", lambda _: True) is FOUND
+    board = Board()
+    board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
+    found = found_in(board, [bar(0, 0), bar(1, 0)])
+    assert [(r[CLOSE], r[9]) for r in found.rows] == [(0.0, 0.0), (100.0, 0.0), (7.0, -1.0)]
+    closed = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
+    assert [(r[CLOSE], r[9]) for r in closed.rows][-1] == (200.0, 0.0)
+    board = Board()
+    board.take(indicators(["sma_2"], row("AAA", "1m", 60, 1.0, sma_2=9.0)))
+    board.take(bars(bar(1, 0), bar(2, 0)))
+    found = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
+    assert (found.columns[-1], [r[-1] for r in found.rows]) == ("sma_2", [0.5, 9.0, 2.5])
+    found = found_in(Board(), [bar(0, 0), bar(1, 0)], limit=1)  # a board that knows nothing yet
+    assert (found.columns, found.older, found.session, found.rows[0][-1]) == ([*BAR_COLUMNS, "sma_2"], True, None, 1.5)
 
 
 # Stored and live rows as one series: every bar once, as its highest revision says, however it is paged.
@@ -242,22 +257,6 @@ def test_every_bar_comes_once_as_last_revised(told: list[tuple[int, bool, int]],
     assert ([r[CLOSE] for r in found], [r[0] for r in found]) == (expected, sorted({r[0] for r in found}))
 
 
-def test_the_forming_bar_ends_the_newest_page_until_its_bar_is_stored_and_the_store_fills_what_is_missing() -> None:
-    board = Board()
-    board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
-    found = found_in(board, [bar(0, 0), bar(1, 0)])
-    assert [(r[CLOSE], r[9]) for r in found.rows] == [(0.0, 0.0), (100.0, 0.0), (7.0, -1.0)]
-    closed = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
-    assert [(r[CLOSE], r[9]) for r in closed.rows][-1] == (200.0, 0.0)
-    board = Board()
-    board.take(indicators(["sma_2"], row("AAA", "1m", 60, 1.0, sma_2=9.0)))
-    board.take(bars(bar(1, 0), bar(2, 0)))
-    found = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
-    assert (found.columns[-1], [r[-1] for r in found.rows]) == ("sma_2", [0.5, 9.0, 2.5])
-    found = found_in(Board(), [bar(0, 0), bar(1, 0)], limit=1)  # a board that knows nothing yet
-    assert (found.columns, found.older, found.session, found.rows[0][-1]) == ([*BAR_COLUMNS, "sma_2"], True, None, 1.5)
-
-
 def test_without_a_store_the_board_is_all_there_is_and_what_it_forgot_before_it_was_stored_is_told_missing() -> None:
     board = Board()
     board.take(bars(*(bar(i, 0) for i in range(4))))
@@ -279,3 +278,84 @@ def test_without_a_store_the_board_is_all_there_is_and_what_it_forgot_before_it_
     ):  # fmt: skip
         assert found_in(board, [bar(0, 0), bar(1, 0)], **span).missing == missing, span
     assert found_in(board, [bar(i, 0) for i in range(4)]).missing is None
+
+
+def request(gone: asyncio.Event) -> Request:
+    async def receive() -> dict[str, str]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http"}, receive)
+
+
+def test_what_the_work_gives_or_raises_is_given_and_raised_and_one_more_than_there_is_room_for_comes_again() -> None:
+    async def run() -> list[object]:
+        turns, there, go = Turns("questions", 1, 1), asyncio.Event(), threading.Event()
+        assert await turns.take(request(there), lambda _: 42) == 42
+        with pytest.raises(ZeroDivisionError):
+            await turns.take(request(there), lambda _: 1 // 0)
+        held = [asyncio.create_task(turns.take(request(there), lambda _: go.wait(30))) for _ in range(2)]
+        for _ in held:
+            await asyncio.sleep(0)
+        with pytest.raises(Busy, match="1 questions are worked on and 1 wait"):
+            await turns.take(request(there), lambda _: True)
+        go.set()
+        found = await asyncio.gather(*held)
+        turns.close()
+        return list(found)
+
+    assert asyncio.run(run()) == [True, True]
+
+
+@pytest.mark.parametrize("how", ["gone", "closed"])
+def test_work_is_told_when_nobody_waits_for_it(how: str) -> None:
+    begun = threading.Event()
+
+    def work(cancelled: threading.Event) -> bool:
+        begun.set()
+        if cancelled.wait(30):
+            raise QueryCancelled("stopped")
+        return True
+
+    async def run() -> None:
+        turns, gone = Turns("questions", 1, 1), asyncio.Event()
+        asked = asyncio.create_task(turns.take(request(gone), work))
+        await asyncio.to_thread(begun.wait, 30)
+        if how == "gone":
+            gone.set()
+        else:
+            await asyncio.to_thread(turns.close)
+        with pytest.raises(QueryCancelled):
+            await asked
+        turns.close()
+
+    asyncio.run(run())
+
+
+def test_more_than_run_and_wait_are_told_to_come_again_and_the_others_are_answered() -> None:
+    let = threading.Event()
+
+    def bars(span: BarSpan) -> pa.Table:
+        assert let.wait(30)
+        return pa.table({"limit": [span.limit]})
+
+    slow = Mock(spec=["bars", "alerts", "close"], bars=bars)
+    opened = Mock(return_value=slow)
+    stored = Stored(opened)
+
+    async def crowd() -> list[int]:
+        asked = [
+            asyncio.create_task(stored.ask(lambda h, n=n: h.bars(BarSpan("A", "1m", limit=n))))  # type: ignore[misc]
+            for n in range(AT_ONCE + WAITING_MAX)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Retryable, match="try again"):
+            await stored.ask(lambda history: history.alerts(AlertSpan()))
+        let.set()
+        return [table["limit"][0].as_py() for table in await asyncio.gather(*asked)]
+
+    Stored(opened).close()
+    assert not opened.called, "a history that nobody asked is never opened"
+    assert asyncio.run(crowd()) == list(range(AT_ONCE + WAITING_MAX))
+    stored.close()
+    assert (opened.call_count, slow.close.called) == (1, True)
