@@ -265,9 +265,9 @@ class Stepper:
         _RARE.get(kind, _hear)(state, self.config, source, record)
         if kind in (Kind.CORRECTION, Kind.CANCEL):
             place = (int(batch.offset[row]), int(batch.row[row]))
-            reason = take_change(state, self._plan, kind, source, record, place)
-            if reason is not None:
-                taken.refuse(row, reason, history=is_history(state, str(record["source"])))
+            refusal = take_change(state, self._plan, kind, source, record, place)
+            if refusal is not None:
+                taken.refuse(row, refusal, history=is_history(state, str(record["source"])))
             elif self.config.revise_each:
                 taken.tell()
 

@@ -19,6 +19,6 @@ def test_late_trades_count_from_the_first_moment_asked_for_to_before_the_last_an
     trades = [(10, 0, False), (19, 5, True), (20, 6, True), (29, 7, True), (30, 8, True), (25, 9, True)]
     times, offsets, late = zip(*trades, strict=True)
     table = pa.table({"event_time_ns": times, "offset": offsets})
-    inputs = LakeInputs("market", 0, table, np.array(late), pa.table({}), frozenset())
+    inputs = LakeInputs("market", 0, table, np.array(late), pa.table({}), {})
     inside = _Heal(Settings(), NO_CONFIG, NO_LOG, NO_LAKE, Wanted(20, 30), NO_CLOCK)._within(inputs, 9)
     assert (inside.trades["offset"].to_pylist(), inside.late.tolist()) == ([0, 6, 7], [False, True, True])
