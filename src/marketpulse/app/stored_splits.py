@@ -23,7 +23,7 @@ _AT_ONCE = 500  # names in one query
 # What was loaded lies before the log. Of a rebuild, its last record counts; where it stands between the parts is the same.
 _QUERY = """
     SELECT e.symbol AS symbol, e.type AS type, CASE WHEN e.type <> 'rebuild' THEN e.body END AS body,
-        e."offset" AS "offset", e.row AS row, d.reason AS reason, d.timeframes AS missed
+        e."offset" AS "offset", e.row AS row, e.topic LIKE '%market' AS is_logged, d.reason AS reason, d.timeframes AS missed
     FROM (SELECT * FROM events WHERE type IN ('split', 'rebuild', 'late') AND symbol IN ({symbols})) AS e
     LEFT JOIN (SELECT topic, partition, "offset", row, reason, timeframes FROM dead_letters WHERE symbol IN ({symbols})) AS d
     ON e.topic = d.topic AND e.partition = d.partition AND e."offset" = d."offset" AND e.row = coalesce(d.row, 0)
@@ -54,7 +54,9 @@ def stored_splits(query: LakeQuery, how: How, symbols: Sequence[str], config: En
 
 
 def _missed(late: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Sequence[str]:
-    """The timeframes that a split of history came too late for."""
+    """The timeframes that a split of history came too late for; none that a loaded one did."""
+    if not row["is_logged"]:
+        return []
     symbol, key = pa.chunked_array([[row["symbol"]]]), position_keys(np.array([row["offset"]]), np.array([row["row"]]))
     return [
         name for record in late if rows_behind(read_spans([record]), symbol, key)[0] for name in record["timeframes"]

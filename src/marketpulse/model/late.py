@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from marketpulse.model.market import Ints
+from marketpulse.model.market import Ids, Ints
 
 ROW_BITS = 20
 """A frame has at most a million rows."""
 _SPANS_MAX = 10_000  # in one record: some 300 kB
 
 
-def position_keys(offsets: Ints, rows: Ints) -> Ints:
+def position_keys(offsets: Ints, rows: Ints | Ids) -> Ints:
     """(n,) positions as numbers in the order of the log."""
     keys: Ints = (offsets.astype(np.int64) << ROW_BITS) + rows
     return keys
