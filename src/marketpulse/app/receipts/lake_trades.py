@@ -32,6 +32,7 @@ from marketpulse.model.timeframe import DAY_NS, Cut
 from marketpulse.query.stored_rows import StoredRows, Wanted
 
 _ROWS_A_STEP = 200_000
+_ROWS_BETWEEN_HEARTBEATS = 2_000
 TOO_LATE, NO_ID = "too_late", -1
 _BAR_VALUES = ("close_time_ns", "open", "high", "low", "close", "volume", "vwap", "trade_count")
 _FRESH = pa.schema([f for f in TRADE if f.name not in ("trade_id", "conditions", "ingest_time_ns")])
@@ -238,16 +239,25 @@ def _replay(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: Run
 def _run(
     config: EngineConfig, inputs: LakeInputs, trades: pa.Table, wanted: Wanted, rules: RunningRules
 ) -> Iterator[Rows]:
-    """The trades through an engine of their own: sources of history that say hello, and goodbye at the end."""
+    """The trades through an engine of their own: sources of history that say hello, and goodbye at the end.
+
+    Of trades in order of their times each source promises by heartbeats that it has come as far as the others: bars
+    would stay open from the end of one source to the end of the last.
+    """
     decoder = MarketDecoder()
+    in_order = bool((np.diff(trades["event_time_ns"].to_numpy()) >= 0).all())
     run = _replay(config, inputs, wanted, rules)
     sources = sorted(set(trades["source"].unique().to_pylist()))
     calendars = _calendars(inputs)
     for source in sources:
         hello = {"mode": "historical", "lateness_ns": 0, "calendar": calendars.get(source)}
         yield from run.take(_announcement(inputs, decoder, Kind.HELLO, source, hello))
-    for begin in range(0, trades.num_rows, _ROWS_A_STEP):
-        yield from run.take(_batch_of(inputs, decoder, trades.slice(begin, _ROWS_A_STEP)))
+    step = _ROWS_A_STEP if len(sources) == 1 else _ROWS_BETWEEN_HEARTBEATS
+    for begin in range(0, trades.num_rows, step):
+        rows = trades.slice(begin, step)
+        yield from run.take(_batch_of(inputs, decoder, rows))
+        for source in sources if len(sources) > 1 and in_order else ():
+            yield from run.take(_heartbeat(inputs, decoder, source, rows["event_time_ns"][-1].as_py()))
     for source in sources:
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
 
@@ -312,6 +322,12 @@ def _announcement(
     batch = MarketBatch.empty(inputs.topic, inputs.partition, decoder.strings, 1)
     batch.kind[0], batch.source[0], batch.offset[0] = kind, decoder.strings.intern(source), 0
     batch.rare[0] = record
+    return batch
+
+
+def _heartbeat(inputs: LakeInputs, decoder: MarketDecoder, source: str, time_ns: int) -> MarketBatch:
+    batch = _announcement(inputs, decoder, Kind.HEARTBEAT, source, {})
+    batch.event_time_ns[0], batch.log_time_ns[0] = time_ns, 0
     return batch
 
 
