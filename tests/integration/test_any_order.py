@@ -93,7 +93,7 @@ def test_twenty_files_in_random_order_with_kills_in_between_end_as_one_sorted_fi
         assert "0 dead letters" in said, said
         behind += "brings them in by itself within a minute" in said
     assert behind > 3, "files came behind the window"
-    marketpulse(up, "produce", "replay", "--speed", "max", "--again", str(order[3]))
+    marketpulse(up, "produce", "replay", "--speed", "max", "--again", *map(str, order[1:4]))
     count = "SELECT coalesce(sum(trade_count), 0) AS n FROM bars WHERE timeframe = '1m'"
     up.until("all is healed", lambda: up.rows(count)[0]["n"] == TRADES, WITHIN_S)
 

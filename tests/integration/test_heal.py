@@ -144,8 +144,9 @@ def test_a_split_that_came_too_late_comes_in_and_later_values_have_the_new_units
     with pipeline.running():
         take(pipeline, HELLO, *ticks, heartbeat(200), late, heartbeat(201), heartbeat(260))
         pipeline.wait_until_stored()
-        (letter,) = pipeline.told("dead-letters")
-        assert (letter["reason"], letter["timeframes"]) == ("too_late", ["2t", "1s"])
+        assert pipeline.told("dead-letters") == []
+        (record,) = [row for row in pipeline.told("market") if row["type"] == "late"]
+        assert (record["symbol"], record["timeframes"]) == ("AAA", ["2t", "1s"])
         (done,) = pipeline.json("heal")
         assert (done["outcome"], done["splits"], done["from_ns"]) == ("healed", 1, at(5))
         take(pipeline, heartbeat(261), trade("AAA", 300.5, 13, 2), heartbeat(400))

@@ -189,7 +189,8 @@ class Worker:
             self._write_rows(owned, result)
             count_findings(result, decoded.batch)
             self._write_notices(quality_notices(decoded.batch, result.found))
-            self._write_notices(late_notices(self._config, decoded.batch, result.behind))
+            behind = late_notices(self._config, decoded.batch, result.behind)
+            self._write_notices(behind, decoded.batch.partition)
             self._write_dead_letters(
                 [decoded.dead_letter(r.row, r.reason, r.timeframes, self._detail(decoded, r)) for r in result.refused]
             )
@@ -261,10 +262,11 @@ class Worker:
         self._log.write("dead-letters", self._reader.encode_dead_letters(letters))
         self._note_written()
 
-    def _write_notices(self, notices: list[tuple[bytes, bytes]]) -> None:
-        """Into `market`, where whoever reads the rows reads what was said of them."""
+    def _write_notices(self, notices: list[tuple[bytes, bytes]], partition: int = -1) -> None:
+        """Into `market`, where whoever reads the rows reads what was said of them: by their keys, or into the partition
+        whose offsets they name."""
         if notices:
-            self._log.write("market", notices)
+            self._log.write("market", notices, partition)
             self._note_written()
 
     def _note_written(self) -> None:
