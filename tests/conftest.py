@@ -59,8 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == pytest.ExitCode.OK:
-        shutil.rmtree(IN_MEMORY / str(os.getpid()), ignore_errors=True)
+    home = IN_MEMORY / str(os.getpid())
+    for path in home.glob("*") if exitstatus == pytest.ExitCode.OK else ():
+        if not path.name.startswith("pymp-"):  # multiprocessing removes its own
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -8,14 +8,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import confluent_kafka
-
 from forked import command
 from marketpulse.app import worker
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka import transaction
 from marketpulse.kafka.client import LogProducer
 from marketpulse.kafka.codec import RowRecords
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.row_sender import RowSender
 
 STEPS = {
@@ -87,7 +86,7 @@ def doom(fate: Fate) -> None:
                 super().send(topic, RowRecords(rows.values, value_ends, rows.keys, key_ends))
                 fate.at("between two outputs")
 
-    class DyingConsumer(confluent_kafka.Consumer):
+    class DyingConsumer(LogConsumer):
         def incremental_assign(self, partitions: Any) -> None:
             fate.at("before its partitions are assigned")
             super().incremental_assign(partitions)
