@@ -33,6 +33,7 @@ from marketpulse.telemetry import UNREADABLE_BATCHES, get_logger
 
 _WATCH_EVERY_S = 1.0
 _SILENT_S = 2.0  # a partition that stands still for so long is looked at
+_LOOKED_S = 30.0  # and not again for so long, once it turned out that nothing is wrong
 _OUTDATED_S = 5.0  # what the library says of a position that it made up from a corrupt batch comes that late
 
 Place = tuple[str, int]
@@ -74,7 +75,6 @@ class LogConsumer(Consumer):
         self._settings, self._config = settings, config
         self._watch_at = time.monotonic() + _WATCH_EVERY_S
         self._stands_since: dict[Place, tuple[int, float]] = {}  # -> (offset, since when)
-        self._looked: dict[Place, tuple[int, int]] = {}  # -> (offset, the partition's end): nothing was wrong
         self._sought: dict[Place, tuple[int, float]] = {}  # -> (offset, when)
         self.leads: dict[str, Callable[[str, Iterable[int]], None]] = {}
         """What leads a topic's partitions into another queue, each time before they are assigned (RecordQueue)."""
@@ -198,29 +198,23 @@ class LogConsumer(Consumer):
             stands[place] = (at, now) if offset != at else (offset, since)
         self._stands_since = stands
         for place, (at, since) in stands.items():
-            if now - since < _SILENT_S:
-                continue
-            end = self._end_of(place)
-            if not 0 <= end <= max(at, 0) and self._looked.get(place) != (at, end):
-                self._look_at(place, at, end)
+            if now - since >= _SILENT_S and self._has_more(place, at):
+                self._stands_since[place] = (at, now + _LOOKED_S)
+                self._look_at(place, at)
                 return  # one in a turn
 
-    def _end_of(self, place: Place) -> int:
-        """The partition's end as the last answer had it; -1: not known."""
+    def _has_more(self, place: Place, at: int) -> bool:
         try:
             known = self.get_watermark_offsets(TopicPartition(*place), cached=True)
         except KafkaException:
-            return -1
-        return -1 if known is None else known[1]
+            return True
+        return known is None or known[1] < 0 or known[1] > max(at, 0)
 
-    def _look_at(self, place: Place, at: int, end: int) -> None:
-        """Look once at what stands between a position and the end: the mark of a transaction, most of the time."""
+    def _look_at(self, place: Place, at: int) -> None:
         try:
             found = find_silent(self._config, *place, at)
             if found:
                 self._note(found)
                 self._go_on(*place, found[-1].last + 1)
-            else:
-                self._looked[place] = at, end
         except Retryable as error:
             get_logger().info("partition_stands_still", topic=place[0], partition=place[1], error=str(error))
