@@ -12,6 +12,7 @@ from marketpulse.engine.findings import RULE_NAMES
 from marketpulse.engine.state import PartitionState, kept_trades, watermark_delays
 from marketpulse.engine.step import StepResult
 from marketpulse.kafka.source_counts import SHARED, Fate, SourceCounts
+from marketpulse.model.late import position_keys
 from marketpulse.model.market import OF_ENGINE, WITHOUT_SYMBOL, Ints, Kind, MarketBatch
 from marketpulse.model.quality import SEVERITIES
 from marketpulse.telemetry import (
@@ -30,7 +31,6 @@ from marketpulse.telemetry import (
     WATERMARK_DELAY_SECONDS,
 )
 
-_ROW_BITS = 20  # a frame has at most a million rows
 _OF_SOURCES = np.array([k not in WITHOUT_SYMBOL | OF_ENGINE for k in Kind])
 """By kind: whether such a row is one that a source has sent."""
 
@@ -102,9 +102,9 @@ def _repeated_and_late(
     """The trades of a step that were dropped as duplicates, and those whose bar had closed: what was neither kept nor
     refused was one that had come before. The first is empty where that does not come to the step's own count."""
     trades = sent[batch.kind[sent] == Kind.TRADE]
-    keys = batch.offset[trades] << _ROW_BITS | batch.row[trades]
+    keys = position_keys(batch.offset[trades], batch.row[trades])
     newest = kept_trades(state)[-len(trades) :] if len(trades) else kept_trades(state)[:0]
-    kept = newest["offset"] << _ROW_BITS | newest["row"]
+    kept = position_keys(newest["offset"], newest["row"])
     is_kept, is_late = (
         np.isin(keys, kept),
         np.isin(keys, kept[(newest["late_frames"] != 0) & (newest["changed_offset"] < 0)]),

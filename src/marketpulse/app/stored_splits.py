@@ -1,11 +1,9 @@
 """The splits of some symbols as the lake tells them, for those who compute indicators from stored bars themselves."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import orjson
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -14,7 +12,7 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.late_splits import ratio_of
 from marketpulse.engine.splits import Splits, no_splits
 from marketpulse.indicators.declaration import Floats
-from marketpulse.model.late import position_keys, read_spans, rows_behind
+from marketpulse.model.late import position_keys, timeframes_behind
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.how import How
 
@@ -37,12 +35,15 @@ def stored_splits(query: LakeQuery, how: How, symbols: Sequence[str], config: En
         names = ", ".join("'" + symbol.replace("'", "''") + "'" for symbol in symbols[begin : begin + _AT_ONCE])
         rows = query.run(_QUERY.format(symbols=names), how)
         late = [orjson.loads(body) for body in rows.filter(pc.equal(rows["type"], "late"))["body"].to_pylist()]
-        for row in rows.filter(pc.not_equal(rows["type"], "late")).to_pylist():
+        others = rows.filter(pc.not_equal(rows["type"], "late"))
+        keys = position_keys(others["offset"].to_numpy(), others["row"].to_numpy())
+        behind = timeframes_behind(late, others["symbol"], keys)
+        for index, row in enumerate(others.to_pylist()):
             if row["reason"] is not None and not row["missed"]:
                 continue  # refused whole
             if row["type"] == "split":
                 record = orjson.loads(row["body"])
-                missed = frozenset(row["missed"] or _missed(late, row))
+                missed = frozenset(row["missed"] or (behind.get(index, ()) if row["is_logged"] else ()))
                 words.append(SplitWord(row["symbol"], int(record["ex_time_ns"]), ratio_of(record), missed))
             else:
                 words.append(SplitWord(row["symbol"]))
@@ -51,16 +52,6 @@ def stored_splits(query: LakeQuery, how: How, symbols: Sequence[str], config: En
     for number, symbol in enumerate(symbols):
         found.adopt(symbol, number)
     return found
-
-
-def _missed(late: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Sequence[str]:
-    """The timeframes that a split of history came too late for; none that a loaded one did."""
-    if not row["is_logged"]:
-        return []
-    symbol, key = pa.chunked_array([[row["symbol"]]]), position_keys(np.array([row["offset"]]), np.array([row["row"]]))
-    return [
-        name for record in late if rows_behind(read_spans([record]), symbol, key)[0] for name in record["timeframes"]
-    ]
 
 
 class SeriesUnits:

@@ -67,7 +67,7 @@ def run_up(settings: Settings, options: UpOptions, nursery: Nursery | None = Non
         specs = plan(settings, options)
         supervisor = Supervisor(settings.data_dir, specs, screen.event, nursery=nursery)
         healing = None
-        if settings.heal.automatic and settings.sinks.lake.enabled:
+        if settings.heals_by_itself:
             heal = command(("heal", "--automatic", "--format", "json"), options.config)
             healing = AutomaticHeal(settings.data_dir, heal, screen.event)
         screen.starting([spec.name for spec in specs])

@@ -208,8 +208,7 @@ class Worker:
         """What else there is to say of a refusal: of a live row that came too late, who brings it in."""
         if refusal.reason != "too_late" or decoded.batch.kind[refusal.row] == Kind.BAR:
             return refusal.detail
-        is_automatic = self._settings.heal.automatic and self._settings.sinks.lake.enabled
-        return f"{'`marketpulse up` brings' if is_automatic else 'run `marketpulse heal`, which brings'} it in"
+        return f"{'`marketpulse up` brings' if self._settings.heals_by_itself else 'run `marketpulse heal`, which brings'} it in"
 
     def _is_long_open(self) -> bool:
         return self._wrote_at is not None and self._clock.monotonic() - self._wrote_at >= _MIDWAY_S

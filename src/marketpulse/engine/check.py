@@ -66,7 +66,9 @@ def refuse(tables: Tables, output: Output, row: int, reason: int, frames: int) -
 
 
 @bare_kernel
-def set_aside(tables: Tables, output: Output, row: int, source: int, frames: int) -> None:
-    """Note a row that came behind the correction window: history is brought in by a rebuild, a live row is refused."""
+def set_aside(tables: Tables, plan: Plan, output: Output, row: int, source: int) -> None:
+    """Note a row that came behind the correction window, by all timeframes of time: history is brought in by a rebuild, a
+    live row is refused."""
     is_history = tables.sources[source].mode == MODE_HISTORICAL
-    refuse(tables, output, row, BEHIND_WINDOW if is_history else TOO_LATE, frames)
+    timed = (1 << plan.length.size) - (1 << plan.ticks)
+    refuse(tables, output, row, BEHIND_WINDOW if is_history else TOO_LATE, timed)

@@ -64,7 +64,7 @@ def take_quote(
     if time < window_floor(tables, plan, symbol):
         registers[QUOTES_TOO_LATE] += 1
         if tables.sources[source].mode == MODE_HISTORICAL:
-            set_aside(tables, output, i, source, (1 << plan.length.size) - (1 << plan.ticks))
+            set_aside(tables, plan, output, i, source)
         return
     if not judge_quote(tables, plan, output, i, symbol, time, bid, ask):
         refuse(tables, output, i, QUALITY_RULE, 0)

@@ -78,7 +78,7 @@ def take_trade(
                 late_frames = closed_frames(tables, sessions, plan, symbol, opened, closed, time)
                 mark_stale(tables, symbol)
             else:
-                set_aside(tables, output, i, source, (1 << frames) - (1 << plan.ticks))
+                set_aside(tables, plan, output, i, source)
     if within:
         keep_trade(tables, plan, symbol, source, venue, time, price, size, offset, row, late_frames, has_id, high, low)
     for frame in range(plan.ticks):

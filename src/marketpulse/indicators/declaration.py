@@ -129,9 +129,6 @@ class Indicator:
         return self.check(parameters)
 
 
-_NONE_MISSING = np.zeros(0, np.bool_)
-
-
 @dataclass(frozen=True, slots=True)
 class Spec:
     """An indicator with its parameters: what one run computes. Raises ParameterError for values out of range."""
@@ -181,13 +178,13 @@ class Spec:
         A bar whose volume is not known has no value of what reads volumes, and counts as one of volume 0 in the
         state: NaN would stay in every sum.
         """
-        missing = np.isnan(bars[:, VOLUME]) if self.reads_volume else _NONE_MISSING
-        if missing.any():
-            bars = bars.copy()
-            bars[missing, VOLUME] = bars[missing, NOTIONAL] = 0.0
+        if not (self.reads_volume and np.isnan(bars[:, VOLUME]).any()):
+            self.indicator.update(state, series, bars, session, self.values, out)
+            return
+        missing, bars = np.isnan(bars[:, VOLUME]), bars.copy()
+        bars[missing, VOLUME] = bars[missing, NOTIONAL] = 0.0
         self.indicator.update(state, series, bars, session, self.values, out)
-        if missing.any():
-            out[missing] = np.nan
+        out[missing] = np.nan
 
     def explain(self, before: Floats, bar: Floats, session: int) -> Explained:
         """The arithmetic of one bar: `before` (state_width,) is the state that it came upon, and stays."""

@@ -95,5 +95,16 @@ def rows_behind(spans: Mapping[str, Spans], symbols: pa.ChunkedArray, keys: Ints
     return mask
 
 
+def timeframes_behind(
+    records: Sequence[Mapping[str, Any]], symbols: pa.ChunkedArray, keys: Ints
+) -> dict[int, list[str]]:
+    """By index, of the rows of these symbols and positions that a record points to, the timeframes that it names."""
+    found: dict[int, list[str]] = {}
+    for record in records:
+        for index in np.flatnonzero(rows_behind(read_spans([record]), symbols, keys)).tolist():
+            found.setdefault(index, []).extend(record["timeframes"])
+    return found
+
+
 def _text(key: int) -> str:
     return f"{int(key) >> ROW_BITS}.{int(key) & (1 << ROW_BITS) - 1}"

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         """A consumer group's name on the broker: as the topics', so that two pipelines never share one."""
         return self.kafka.topic_prefix + name
 
+    @property
+    def heals_by_itself(self) -> bool:
+        """Whether `up` brings in what came too late: from the lake, where that is stored."""
+        return self.heal.automatic and self.sinks.lake.enabled
+
     def resolved_cache_dir(self) -> Path:
         if self.cache_dir is not None:
             return self.cache_dir

@@ -157,7 +157,7 @@ class EngineSide:
     def __init__(self, settings: Settings, source: str, sender: str) -> None:
         self._source, self._sender = source, sender
         self._topic, self._clock = settings.topic("market"), SystemClock()
-        self._heals = settings.heal.automatic and settings.sinks.lake.enabled
+        self._heals = settings.heals_by_itself
         self._log = LogReader(settings)
         try:
             self._letters = self._ends("dead-letters")

@@ -26,7 +26,7 @@ from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
 from marketpulse.kafka.market_contract import days_of
 from marketpulse.kafka.records import records_of
-from marketpulse.model.late import Spans, position_keys, read_spans, rows_behind
+from marketpulse.model.late import Spans, position_keys, read_spans, rows_behind, timeframes_behind
 from marketpulse.model.market import COMPLETE, TRADE, Ints, Kind, MarketBatch
 from marketpulse.model.timeframe import DAY_NS, Cut
 from marketpulse.query.stored_rows import StoredRows, Wanted
@@ -98,11 +98,10 @@ def _behind(events: pa.Table, reasons: dict[Place, str], frames: dict[Place, Seq
     bodies = events.filter(pc.equal(events["type"], "late"))["body"].to_pylist()
     records = [orjson.loads(body) for body in bodies]
     changes = events.filter(pc.is_in(events["type"], pa.array(["correction", "cancel", "split"])))
-    for record in records if changes.num_rows else ():
-        mine = rows_behind(read_spans([record]), changes["symbol"], keys_of(changes))
-        for index in np.flatnonzero(mine).tolist():
-            place = (changes["offset"][index].as_py(), changes["row"][index].as_py())
-            reasons[place], frames[place] = TOO_LATE, record["timeframes"]
+    late = timeframes_behind(records, changes["symbol"], keys_of(changes)) if changes.num_rows else {}
+    for index, names in late.items():
+        place = (changes["offset"][index].as_py(), changes["row"][index].as_py())
+        reasons[place], frames[place] = TOO_LATE, names
     return read_spans(records)
 
 
@@ -245,18 +244,18 @@ def _run(
     would stay open from the end of one source to the end of the last.
     """
     decoder = MarketDecoder()
-    in_order = bool((np.diff(trades["event_time_ns"].to_numpy()) >= 0).all())
     run = _replay(config, inputs, wanted, rules)
     sources = sorted(set(trades["source"].unique().to_pylist()))
     calendars = _calendars(inputs)
     for source in sources:
         hello = {"mode": "historical", "lateness_ns": 0, "calendar": calendars.get(source)}
         yield from run.take(_announcement(inputs, decoder, Kind.HELLO, source, hello))
-    step = _ROWS_A_STEP if len(sources) == 1 else _ROWS_BETWEEN_HEARTBEATS
+    is_joint = len(sources) > 1 and bool((np.diff(trades["event_time_ns"].to_numpy()) >= 0).all())
+    step = _ROWS_BETWEEN_HEARTBEATS if is_joint else _ROWS_A_STEP
     for begin in range(0, trades.num_rows, step):
         rows = trades.slice(begin, step)
         yield from run.take(_batch_of(inputs, decoder, rows))
-        for source in sources if len(sources) > 1 and in_order else ():
+        for source in sources if is_joint else ():
             yield from run.take(_heartbeat(inputs, decoder, source, rows["event_time_ns"][-1].as_py()))
     for source in sources:
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
