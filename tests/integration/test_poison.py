@@ -8,15 +8,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from bare_clients import BareTopic, own_topics
 from given_settings import changed
+from marketpulse.catalog import open_visible
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
+from marketpulse.kafka.feed import KafkaLiveFeed
 from marketpulse.kafka.foreign import KafkaForeignTopic
+from marketpulse.kafka.log_reader import LogReader
 from marketpulse.settings import Settings
+from marketpulse.telemetry import DEAD_LETTERS, UNREADABLE_BATCHES
 from raw_batches import BODY_AT, CONTROL, HEAD_BYTES, batch, bomb, patch_on_disk, produce_raw, record, sealed
+from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 from waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("kernels")]
@@ -105,6 +111,76 @@ def settings(
 @pytest.fixture
 def poisoner(broker: EmbeddedBroker, settings: Settings) -> Poisoner:
     return Poisoner(broker, settings)
+
+
+def stored_prices(settings: Settings, symbol: str) -> list[float]:
+    files = open_visible(settings).read(["bars"])["bars"].files
+    rows = [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
+    return sorted(row["close"] for row in rows if row["symbol"] == symbol)
+
+
+def shown_prices(settings: Settings, symbol: str, count: int) -> list[float]:
+    """What a page gets of a symbol's closed bars, once that is `count`."""
+    feed = KafkaLiveFeed(settings, 1_000)
+    prices: list[float] = []
+
+    def all_came() -> bool:
+        for found in feed.batches(0.2):
+            rows = found.rows.to_pylist() if found.topic == "bars" else []
+            prices.extend(row["close"] for row in rows if row["symbol"] == symbol)
+        return len(prices) >= count
+
+    wait_until(all_came, "the page has every bar")
+    feed.close()
+    return sorted(prices)
+
+
+def test_poison_in_the_log_and_in_a_topic_of_results_costs_no_row_and_is_noted_once(
+    settings: Settings, poisoner: Poisoner
+) -> None:
+    pipeline, market, bars = Pipeline(settings), settings.topic("market"), settings.topic("bars")
+    ticks = [trade("AA", 10.0 * i, 100 + i, 1, trade_id=str(i)) for i in range(2 * len(POISON) + 2)]
+    half = len(POISON) + 1
+    pipeline.write(HELLO, ticks[0])
+    for kind, tick in zip(POISON, ticks[1:half], strict=True):
+        poisoner.put(market, 0, kind)
+        pipeline.write(tick)
+    pipeline.write(heartbeat(10 * half - 5))
+    expected = [100.0 + i for i in range(half)]
+    counted = Counter(
+        {reason: DEAD_LETTERS.labels(reason)._value.get() for reason in ("unreadable_batch", "too_large")}
+    )
+    with pipeline.running():
+        wait_until(lambda: stored_prices(settings, "AA") == expected, "the lake has every bar")
+        wait_until(poisoner.all_noted, "every poison is noted")
+        (partition,) = {r.partition for r in BareTopic.of(settings, "bars").committed()}
+    for kind in POISON:  # while nobody reads: what is changed on the disk would be read before
+        poisoner.put(bars, partition, kind)
+        tombstone = produce_raw(str(settings.kafka.bootstrap_servers), bars, partition, batch([record(None)]))
+        poisoner.expected.append((bars, partition, tombstone, "unreadable_row"))
+    with pipeline.running():
+        pipeline.write(*ticks[half:], heartbeat(10 * len(ticks)))
+        expected += [tick["price"] for tick in ticks[half:]]
+        wait_until(lambda: stored_prices(settings, "AA") == expected, "the lake has every bar behind them")
+        assert shown_prices(settings, "AA", len(expected)) == expected
+        wait_until(poisoner.all_noted, "every poison is noted")
+    for reason, before in counted.items():
+        noted = sum(letter[3] == reason for letter in poisoner.expected)
+        assert DEAD_LETTERS.labels(reason)._value.get() == before + noted
+        for topic in (market, bars):
+            assert UNREADABLE_BATCHES.labels(topic, reason)._value.get() >= noted / 2
+    zstd = next(x for x in poisoner.letters() if x["topic"] == market and "6,190 bytes" in x["detail"])
+    assert zstd["value"] == f'{{"first_offset":{zstd["offset"]},"last_offset":{zstd["offset"]},"bytes":6190}}'
+
+    poisoner.put(market, 0, "bad checksum")  # the last thing that stands there, also when the engine begins again
+    for _ in range(2):
+        with pipeline.running():
+            wait_until(poisoner.all_noted, "the last poison is noted")
+    assert stored_prices(settings, "AA") == expected == shown_prices(settings, "AA", len(expected))
+    log = LogReader(settings)
+    assert sum(len(found.batch) for found in log.read(0, 0, log.span(0).end)) >= len(ticks)
+    log.close()
+    assert pipeline.marketpulse("verify").returncode == 0
 
 
 @pytest.mark.parametrize("kind", POISON)

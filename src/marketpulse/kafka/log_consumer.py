@@ -33,7 +33,7 @@ from marketpulse.telemetry import UNREADABLE_BATCHES, get_logger
 
 _WATCH_EVERY_S = 1.0
 _SILENT_S = 2.0  # a partition that stands still for so long is looked at
-_LOOKED_S = 30.0  # and not again for so long, once it turned out that nothing is wrong
+_LOOKED_S, _LOOKED_S_MOST = 30.0, 3_600.0  # until the next look where nothing was wrong; doubled while nothing moves
 _OUTDATED_S = 5.0  # what the library says of a position that it made up from a corrupt batch comes that late
 
 Place = tuple[str, int]
@@ -75,6 +75,7 @@ class LogConsumer(Consumer):
         self._settings, self._config = settings, config
         self._watch_at = time.monotonic() + _WATCH_EVERY_S
         self._stands_since: dict[Place, tuple[int, float]] = {}  # -> (offset, since when)
+        self._looked: dict[Place, tuple[int, int, float, float]] = {}  # -> (offset, end, when, pause)
         self._sought: dict[Place, tuple[int, float]] = {}  # -> (offset, when)
         self.leads: dict[str, Callable[[str, Iterable[int]], None]] = {}
         """What leads a topic's partitions into another queue, each time before they are assigned (RecordQueue)."""
@@ -198,19 +199,31 @@ class LogConsumer(Consumer):
             stands[place] = (at, now) if offset != at else (offset, since)
         self._stands_since = stands
         for place, (at, since) in stands.items():
-            if now - since >= _SILENT_S and self._has_more(place, at):
-                self._stands_since[place] = (at, now + _LOOKED_S)
-                self._look_at(place, at)
+            if now - since < _SILENT_S:
+                continue
+            end = self._end_of(place)
+            if not 0 <= end <= max(at, 0) and now >= self._look_again_at(place, at, end):
+                self._look_at(place, at, end)
                 return  # one in a turn
 
-    def _has_more(self, place: Place, at: int) -> bool:
+    def _look_again_at(self, place: Place, at: int, end: int) -> float:
+        """When it may be looked at: at once where it was not before; ever more seldom while its end does not move."""
+        offset, end_then, looked_at, pause = self._looked.get(place, (-1, -1, 0.0, 0.0))
+        return 0.0 if at != offset else looked_at + (pause if end == end_then else _LOOKED_S)
+
+    def _end_of(self, place: Place) -> int:
+        """The partition's end as the last answer had it; -1: not known."""
         try:
             known = self.get_watermark_offsets(TopicPartition(*place), cached=True)
         except KafkaException:
-            return True
-        return known is None or known[1] < 0 or known[1] > max(at, 0)
+            return -1
+        return -1 if known is None else known[1]
 
-    def _look_at(self, place: Place, at: int) -> None:
+    def _look_at(self, place: Place, at: int, end: int) -> None:
+        """Look at what stands between a position and the end: the mark of a transaction, most of the time."""
+        offset, end_then, _, pause = self._looked.get(place, (-1, -1, 0.0, 0.0))
+        pause = min(2 * pause, _LOOKED_S_MOST) if (at, end) == (offset, end_then) else _LOOKED_S
+        self._looked[place] = at, end, time.monotonic(), pause
         try:
             found = find_silent(self._config, *place, at)
             if found:
