@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from market_rows import Engine, Row, cancel, clock, correction, heartbeat, quote, trade
+from market_rows import Engine, Row, bar, cancel, clock, correction, goodbye, heartbeat, quote, trade
 from marketpulse.app.receipts.compare import Table
 from marketpulse.engine.checkpoint import state_from_bytes, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.engine.step import CLOSED_MOST, StepResult
+from marketpulse.model.market import COMPLETE
 from marketpulse.model.rows import ALERT
 
 History = tuple[list[Row], list[Row]]
@@ -32,6 +33,8 @@ Last = dict[Table, dict[tuple[Any, ...], Row]]
 moments = st.integers(40, 800).map(lambda quarters: quarters / 4)
 quarters = st.integers(1, 50).map(lambda quarters: quarters / 4)
 symbols = st.sampled_from("AB")
+DONE = goodbye(watermark_ns=COMPLETE)
+SECONDS = {"1m": 60, "5m": 300, "1h": 3_600}
 
 
 @st.composite
@@ -79,6 +82,37 @@ def histories(
     ends = [*(heartbeat(end, source) for source in sources), clock(end + 60)]
     ordered = sorted(meant.values(), key=lambda row: (row["event_time_ns"], first[name_of(row)]))
     return [*came, *ends], [*ordered, *ends]
+
+
+@st.composite
+def bar_histories(draw: st.DrawFn) -> History:
+    """Bars of a source, of one length or several, in any order, some of them again and some restated; heartbeats, clocks and
+    goodbyes between."""
+    meant: dict[tuple[str, str, int], Row] = {}
+    came: list[Row] = []
+    lengths = st.sampled_from(draw(st.sampled_from([("1m",), ("1m", "1m", "5m"), ("1m", "5m", "1h"), ("5m", "1h")])))
+    for symbol, minute in draw(
+        st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 130)), min_size=1, max_size=40)
+    ):
+        close, volume = draw(quarters), draw(st.sampled_from([0.0, 1.0, 3.7]))
+        length = draw(lengths)
+        opens = minute * 60 // SECONDS[length] * SECONDS[length]
+        before = meant.get((symbol, length, opens))
+        if before is not None and draw(st.booleans()):
+            came.append(before)
+            continue
+        high, low = max(3.0, close), min(3.0, close)
+        source = draw(st.sampled_from(["feed", "file"]))
+        row = bar(symbol, length, opens, opens + SECONDS[length], (3.0, high, low, close, volume), source)
+        came.append(row)
+        if before is None or before["ohlcv"] != row["ohlcv"]:
+            meant[symbol, length, opens] = row
+        between = st.sampled_from([None, None, clock(minute * 60), heartbeat(minute * 60), heartbeat(8_000), DONE])
+        if (extra := draw(between)) is not None:
+            came.append(extra)
+    ends = [heartbeat(20_000), heartbeat(20_000, "file"), clock(20_060)]
+    in_order = sorted(meant.values(), key=lambda row: (int(row["open_time_ns"]), SECONDS[row["timeframe"]]))
+    return [*came, *ends], [*in_order, *ends]
 
 
 def name_of(row: Row) -> str:

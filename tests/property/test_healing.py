@@ -3,21 +3,34 @@ what the sorted, corrected log would have given, bit for bit (docs/semantics.md,
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import examples
-from histories import History, Last, cut, cuts_of, histories, quarters, restarted, shown, take_revisions, told_tables
-from market_rows import MIDNIGHT_NS, Engine, Row, bar, clock, config_of, goodbye, heartbeat, trade
+from histories import (
+    SECONDS,
+    History,
+    Last,
+    bar_histories,
+    cut,
+    cuts_of,
+    histories,
+    restarted,
+    shown,
+    take_revisions,
+    told_tables,
+)
+from market_rows import MIDNIGHT_NS, Engine, Row, config_of, heartbeat, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import kept_trades
-from marketpulse.model.market import COMPLETE
 
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
-ANY_CLOCK = 10**13  # the log's own time plays no part here
+ANY_CLOCK = 10**14  # the log's own time plays no part here
 RULES = (
     Rule("cross", "close crosses_above ema_3"),
     Rule("high", "close > 6", for_s=2, cooldown_s=20),
@@ -33,8 +46,8 @@ SHORT = config_of(
     ["1s", "5s", "1m"], INDICATORS, max_skew_ns=ANY_CLOCK, window_ns=25 * 10**9, window_trades=12, alerts=RULES
 )
 BARS = config_of(["1m", "5m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK, alerts=RULES)
-BARS_EACH = config_of(["1m", "5m"], "ema(3),vwap", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
-DONE = goodbye(watermark_ns=COMPLETE)
+BARS_EACH = config_of(["1m", "5m", "1h"], "ema(3),vwap", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=RULES)
+OHLCV = ("open", "high", "low", "close", "volume")
 some_histories = histories(quote_delays=(0, 0, 0.5, 3, 20, 90))
 
 
@@ -68,42 +81,35 @@ def test_any_cut_and_restart_gives_the_same_revisions(history: History, data: st
         assert last_rows(config, came, cuts, restart=True) == last_rows(config, came, [])
 
 
-@st.composite
-def bar_histories(draw: st.DrawFn) -> History:
-    """Bars of a source in any order, some of them again and some restated; heartbeats, clocks and goodbyes between."""
-    meant: dict[tuple[str, int], Row] = {}
-    came: list[Row] = []
-    for symbol, minute in draw(
-        st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 130)), min_size=1, max_size=40)
-    ):
-        close, volume = draw(quarters), draw(st.sampled_from([0.0, 1.0, 3.7]))
-        before = meant.get((symbol, minute))
-        if before is not None and draw(st.booleans()):
-            came.append(before)
-            continue
-        high, low = max(3.0, close), min(3.0, close)
-        source = draw(st.sampled_from(["feed", "file"]))
-        row = bar(symbol, "1m", minute * 60, minute * 60 + 60, (3.0, high, low, close, volume), source)
-        came.append(row)
-        if before is None or before["ohlcv"] != row["ohlcv"]:
-            meant[symbol, minute] = row
-        between = st.sampled_from([None, None, clock(minute * 60), heartbeat(minute * 60), heartbeat(8_000), DONE])
-        if (extra := draw(between)) is not None:
-            came.append(extra)
-    ends = [heartbeat(20_000), heartbeat(20_000, "file"), clock(20_060)]
-    return [*came, *ends], [*sorted(meant.values(), key=lambda row: int(row["open_time_ns"])), *ends]
+def bars_by_hand(rows: list[Row]) -> dict[tuple[str, str, int], list[float]]:
+    """Each bar from the next smaller ones in it; where there are none, as its source gave it."""
+    found = {(r["symbol"], r["timeframe"], r["open_time_ns"]): list(r["ohlcv"]) for r in rows if r["type"] == "bar"}
+    for smaller, larger in pairwise(SECONDS):
+        length, groups = SECONDS[larger] * 10**9, defaultdict(list)
+        for symbol, frame, opens in sorted(found):
+            if frame == smaller:
+                groups[symbol, larger, (opens - MIDNIGHT_NS) // length * length + MIDNIGHT_NS].append(
+                    found[symbol, frame, opens]
+                )
+        for key, parts in groups.items():
+            opened, high, low, close, volume = zip(*parts, strict=True)
+            found[key] = [opened[0], max(high), min(low), close[-1], math.fsum(volume)]
+    return found
 
 
 @examples(full=200)
 @given(history=bar_histories(), data=st.data())
 def test_bars_of_sources_in_any_order_end_as_the_sorted_log(history: History, data: st.DataObject) -> None:
-    """However late they are, and wherever the log is cut."""
+    """However late they are, whatever their lengths, and wherever the log is cut."""
     came, meant = history
     for config in (BARS, BARS_EACH):
         cuts = cuts_of(data, came, 4)
         healed = last_rows(config, came, cuts, restart=data.draw(st.booleans()))
         assert shown(healed) == shown(last_rows(config, meant, []))
         assert healed == last_rows(config, came, [])
+        if config is BARS:
+            bars = {key: [row[n] for n in OHLCV] for key, row in shown(healed)["bars"].items()}
+            assert bars == {key: pytest.approx(row) for key, row in bars_by_hand(meant).items()}
 
 
 @examples(full=100)

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from examples import examples
-from histories import KINDS, cuts_of, histories, letters_of, restarted, told_tables
+from histories import KINDS, History, bar_histories, cuts_of, histories, letters_of, restarted, told_tables
 from market_rows import Engine, Row, batch_of, config_of
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.receipts.compare import Table, compare, flat, key_of
@@ -166,6 +166,21 @@ def test_the_last_revisions_come_again_from_the_lakes_trades(rows: list[Row]) ->
             if config is FILLED:  # it goes on until the last heartbeat; the lake's trades end before
                 expected = {key: row for key, row in expected.items() if key in actual or row["close"] is None}
             assert actual == {key: row for key, row in expected.items() if row["close"] is not None}
+
+
+@examples(full=80)
+@given(history=bar_histories())
+def test_rows_of_source_bars_of_any_lengths_come_again_from_the_lake(history: History) -> None:
+    rows = history[0]
+    config = config_of(["1m", "5m", "1h"], "ema(3)", max_skew_ns=10**14)
+    stored, events = told(config, rows), pa.table(to_tables(batch_of(rows, 0, StringTable()))["events"])
+    gathered = Gathered()
+    inputs = sift("market", 0, pa.table({}), events, stored.letters)
+    for found in recompute(config, inputs, Wanted(*ALWAYS)):
+        gathered.take(found)
+    for table in ("bars", "indicators"):
+        last = stored.tables[table].filter(pa.array(last_revisions(table, *[stored.tables[table]] * 2)))
+        assert _by_key(gathered.table(table)) == _by_key(last)
 
 
 def _assert_same_alerts(stored: pa.Table, recomputed: pa.Table, config: EngineConfig) -> None:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from marketpulse.compiled import bare_kernel, inlined
 from marketpulse.engine.layout import NEVER, MarketColumns, Output, Plan, Sessions, Tables
@@ -101,6 +102,15 @@ def judge_bar(
         )
     volume_good = judge_size(tables, plan, output, i, at, rows.e[i], limits[VOLUME_FACTOR])
     return good & volume_good
+
+
+@bare_kernel
+def forget_series(quality: NDArray[np.void], at: int) -> None:
+    """The next bar is of another length: it is the first of its series. What was announced stays."""
+    q = quality[at]
+    q.seen = q.sizes = q.refused = q.agreeing = q.repeats = q.dense = q.always = q.behind = 0
+    q.before = q.leap = q.size = 0.0
+    q.time_ns, q.day = NEVER, -1
 
 
 @bare_kernel

@@ -48,11 +48,12 @@ def check_time(tables: Tables, plan: Plan, s: int, event_time_ns: int, appended_
 
 @inlined
 def accepts(tables: Tables, plan: Plan, symbol: int, origin: int, base: int) -> bool:
-    """Whether the symbol's bars are made from this kind of record (docs/semantics.md, 5); the first one decides."""
+    """Whether the symbol's bars are made from this kind of record (docs/semantics.md, 5); the first one decides. `base`: the
+    smallest timeframe then."""
     who = tables.symbols[symbol]
     if who.origin == ORIGIN_NONE and (plan.origin in (ORIGIN_NONE, origin)):
         who.origin, who.base = origin, base
-    return who.origin == origin and who.base == base
+    return who.origin == origin
 
 
 @bare_kernel

@@ -103,8 +103,18 @@ def sort_closing(tables: Tables, slots: np.ndarray, n: int) -> None:
 
 
 @bare_kernel
-def close_symbol(tables: Tables, sessions: Sessions, plan: Plan, output: Output, symbol: int, watermark: int) -> int:
-    """Close the symbol's own bars as `close_due` would for this watermark; they wait in no heap.
+def close_symbol(
+    tables: Tables,
+    sessions: Sessions,
+    plan: Plan,
+    output: Output,
+    symbol: int,
+    watermark: int,
+    ended_ns: int,
+    ended_frames: int,
+) -> int:
+    """Close the symbol's own bars as `close_due` would for this watermark, and those of the first `ended_frames` timeframes
+    that end by `ended_ns`; they wait in no heap.
 
     OUTPUT_FULL: some were closed; call again with room.
     """
@@ -113,7 +123,9 @@ def close_symbol(tables: Tables, sessions: Sessions, plan: Plan, output: Output,
         for frame in range(plan.ticks, plan.length.size):
             slot = tables.heads[symbol, frame]
             while slot >= 0:
-                if tables.bars[slot].due_ns <= watermark and (first < 0 or closes_before(tables, slot, first)):
+                bar = tables.bars[slot]
+                due = bar.due_ns <= watermark or (frame < ended_frames and bar.close_ns <= ended_ns)
+                if due and (first < 0 or closes_before(tables, slot, first)):
                     first = slot
                 slot = tables.bars[slot].next
         if first < 0:
@@ -151,9 +163,8 @@ def close_bar(tables: Tables, sessions: Sessions, plan: Plan, output: Output, sl
 def build_larger(tables: Tables, plan: Plan, slot: int, missed: int) -> None:
     """Put a finished bar into every larger open bar that is made of its timeframe, but for those of `missed` (a bit each)."""
     bar = tables.bars[slot]
-    base = tables.symbols[bar.symbol].base
     for frame in range(bar.frame + 1, plan.length.size):
-        if plan.parent[base, frame] == bar.frame and not missed >> frame & 1:
+        if plan.parent[bar.base, frame] == bar.frame and not missed >> frame & 1:
             above = larger_bar(tables, frame, slot)
             if above >= 0:
                 put_bar(tables, above, slot)

@@ -29,7 +29,7 @@ def open_bar(
     tables.registers[FREE_BAR] = bar.next
     tables.registers[FREE_BARS] -= 1
     bar.symbol, bar.frame = symbol, frame
-    bar.open_ns, bar.close_ns, bar.due_ns = open_ns, close_ns, due_ns
+    bar.base, bar.open_ns, bar.close_ns, bar.due_ns = frame, open_ns, close_ns, due_ns
     bar.parts, bar.trade_count, bar.has_vwap, bar.has_volume, bar.late_count = 0, 0, 1, 1, 0
     bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, NEVER, 0
     bar.session_date = session_date
@@ -73,7 +73,7 @@ def open_larger(
     watermark: int,
     waits: bool,
 ) -> None:
-    """Open the larger bars over `time` that are missing and that the watermark has not passed.
+    """Open the larger bars over `time` that are missing and that neither the watermark nor a later bar has passed.
 
     They exist from their first part on, so that the forming ones can be shown. [opened, closed) is
     the session, `base` the smallest timeframe of the symbol.
@@ -83,7 +83,8 @@ def open_larger(
             continue
         open_ns, close_ns = bar_span(plan, frame, opened, closed, time)
         due = due_time(tables, sessions, plan, symbol, close_ns, closed)
-        if due > watermark and find_bar(tables, symbol, frame, open_ns) < 0:
+        passed = due <= watermark or open_ns < tables.closed_until[symbol, frame]
+        if not passed and find_bar(tables, symbol, frame, open_ns) < 0:
             open_bar(tables, symbol, frame, open_ns, close_ns, due, date, waits)
 
 
@@ -127,17 +128,21 @@ def put_trade(
 
 @bare_kernel
 def put_bar(tables: Tables, slot: int, part: int) -> None:
-    """A smaller bar, closed or still forming, into a larger one; parts come in order of time."""
+    """A smaller bar, closed or still forming, into a larger one: open and close by the parts' times."""
     bar, smaller = tables.bars[slot], tables.bars[part]
     if bar.parts == 0:
-        bar.open, bar.high, bar.low = smaller.open, smaller.high, smaller.low
-        bar.source, bar.venue = smaller.source, smaller.venue
+        bar.high, bar.low, bar.base = smaller.high, smaller.low, smaller.base
     else:
         bar.high = max(bar.high, smaller.high)
         bar.low = min(bar.low, smaller.low)
+        bar.base = min(bar.base, smaller.base)
+    if bar.parts == 0 or smaller.open_ns < bar.first_event_ns:
+        bar.open, bar.first_event_ns = smaller.open, smaller.open_ns
+        bar.source, bar.venue = smaller.source, smaller.venue
+    if bar.parts == 0 or smaller.open_ns >= bar.last_event_ns:
+        bar.close, bar.last_event_ns = smaller.close, smaller.open_ns
     stretch(tables, slot, smaller.first_offset, smaller.first_row)
     stretch(tables, slot, smaller.last_offset, smaller.last_row)
-    bar.close = smaller.close
     bar.parts += 1
     bar.trade_count = -1 if bar.trade_count < 0 or smaller.trade_count < 0 else bar.trade_count + smaller.trade_count
     bar.has_vwap = bar.has_vwap and smaller.has_vwap

@@ -14,6 +14,8 @@ from marketpulse.engine.closing import closed_up_to
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import (
+    ALONE,
+    COVERED,
     DUPLICATES,
     IN_TIME,
     LATE_BAR,
@@ -24,6 +26,7 @@ from marketpulse.engine.layout import (
     NEVER,
     NO_LATE_BARS,
     ORIGIN_BARS,
+    UNCOVERED,
     Output,
     Plan,
     Sessions,
@@ -108,13 +111,13 @@ def _build_both(state: PartitionState, config: EngineConfig, plan: Plan, symbol:
     """`gone` (n,): marks the kept bars that another one has taken the place of, or that are another one again."""
     bars = state.tables.kept_bars[: len(gone)]
     places = np.flatnonzero(bars["symbol"] == symbol)
-    order = places[np.argsort(bars["open_ns"][places], kind="stable")]
-    same = bars["open_ns"][order][1:] == bars["open_ns"][order][:-1]
+    order = places[np.lexsort((bars["open_ns"][places], bars["frame"][places]))]
+    key = bars[["frame", "open_ns"]][order]
+    same = key[1:] == key[:-1]
     twice = np.flatnonzero(same) + 1
     again = np.zeros(len(order), np.bool_)
     again[twice] = _equal(bars, order[twice], order[twice - 1])
     last = _last_versions(same, again)
-    state.tables.registers[DUPLICATES] += np.count_nonzero(again)
 
     names, revised = state.symbols.texts(), state.revised
     known, values = _build(state, config, plan, symbol, order[bars["late"][order] != LATE_BAR], as_emitted=True)
@@ -123,10 +126,12 @@ def _build_both(state: PartitionState, config: EngineConfig, plan: Plan, symbol:
     rows, revisions = revised.rows[revised.rows["symbol"] == symbol], np.zeros(len(known), np.int64)
     mine, theirs = matches(len(config.frames), known, rows)
     known["revision"][mine], revisions[mine] = rows["bar"][theirs], rows["row"][theirs]
-    state.told.chunks.append((known, values, revisions))
+    state.told.know(known, values, revisions, np.delete(rows, theirs))
 
     state.splits.believe(symbol, plan.ticks)
     after, values = _build(state, config, plan, symbol, order[last], as_emitted=False)
+    again |= last & (bars["covered"][order] == COVERED) & (bars["late"][order] == LATE_BAR)
+    state.tables.registers[DUPLICATES] += np.count_nonzero(again)
     factors = frame_factors(state.splits, state.anchor.basis, after)
     pass_by(state.alerts, names, after, values, np.ones(len(after), np.bool_), factors, together=False)
     state.told.passed.append((after, values))
@@ -145,6 +150,7 @@ def _build(
 ) -> tuple[np.ndarray, Floats]:
     """The symbol's rows from these kept bars up to its watermark, in order of closing, with their values; the anchor
     goes on there."""
+    order = _placed(state, plan, symbol, order)
     forget_anchor(state, config, plan, symbol)
     until = np.full(state.tables.symbols.size, NEVER)
     until[symbol] = closed_up_to(state.tables, symbol)
@@ -165,6 +171,40 @@ def _equal(bars: np.ndarray, these: NDArray[np.int64], those: NDArray[np.int64])
         left, right = bars[name][these], bars[name][those]
         same &= (left == right) | ((left != left) & (right != right))
     return same
+
+
+def _placed(state: PartitionState, plan: Plan, symbol: int, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order in which these kept bars are put in, smaller ones before the larger one over them; which of them are covered
+    is noted."""
+    bars, base = state.tables.kept_bars, state.tables.symbols["base"][symbol]
+    frames, opens, closes = bars["frame"][order], bars["open_ns"][order], bars["close_ns"][order]
+    if not np.any(frames[1:] != frames[:-1]):
+        return order
+    builds = _inside_sessions(state, plan, symbol, opens)
+    covered = np.full(len(order), UNCOVERED, np.int8)
+    for frame in np.unique(frames)[1:]:
+        mine = frames == frame
+        for over, parts in ((ALONE, frames < frame), (COVERED, builds & (plan.parent[frames, frame] >= 0))):
+            starts = np.sort(opens[parts])
+            some = np.searchsorted(starts, opens[mine]) < np.searchsorted(starts, closes[mine])
+            covered[mine] = np.where(some, over, covered[mine])
+    bars["covered"][order] = covered
+    larger = frames > base
+    at = np.lexsort((np.where(larger, frames, plan.length.size), np.where(larger, closes, opens)))
+    placed: NDArray[np.int64] = order[at]
+    return placed
+
+
+def _inside_sessions(state: PartitionState, plan: Plan, symbol: int, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) which times lie in a session of the symbol: from bars outside of them nothing is built."""
+    calendar = state.tables.symbols["calendar"][symbol]
+    own = slice(*state.sessions.start[calendar : calendar + 2].tolist())
+    opens, closes = state.sessions.open_ns[own], state.sessions.close_ns[own] + plan.grace_ns
+    if not len(opens):  # it never closes
+        return np.ones(len(times), np.bool_)
+    at = np.searchsorted(opens, times, side="right") - 1
+    inside: NDArray[np.bool_] = (at >= 0) & (times < closes[at])
+    return inside
 
 
 def _last_versions(same: NDArray[np.bool_], again: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -36,6 +36,7 @@ SYMBOL = np.dtype([
     ("session", "i4"),  # the session found last, in the calendar's table
     ("origin", "i1"),
     ("base", "i4"),  # the smallest timeframe that its bars are built in
+    ("until_ns", "i8"),  # the last close of its source's bars of all lengths; NEVER: they are of one length
     ("dirty", "i1"),  # changed since it was shown last, by a trade or a quote
     ("stale", "i1"),  # STALE_NOT, STALE_BARS or STALE_TOLD
     ("taken", "i8"),  # trades that entered its bars
@@ -72,14 +73,15 @@ BAR = np.dtype([
     ("frame", "i4"),
     ("open_ns", "i8"),
     ("close_ns", "i8"),
+    ("base", "i4"),  # the smallest timeframe in it: of a source's bars there may be several
     ("due_ns", "i8"),  # the watermark that closes it: close_ns, at the session's end the grace later
     ("parts", "i8"),  # trades or smaller bars in it; 0: nothing yet
     ("open", "f8"),
     ("high", "f8"),
     ("low", "f8"),
     ("close", "f8"),
-    ("first_event_ns", "i8"),  # of the trade that gave the open
-    ("last_event_ns", "i8"),  # of the trade that gave the close
+    ("first_event_ns", "i8"),  # of the trade that gave the open; when the smaller bar that did opens
+    ("last_event_ns", "i8"),  # the same of the close
     ("trade_count", "i8"),  # -1: a part did not say
     ("has_vwap", "i1"),  # 0: a part came without one
     ("has_volume", "i1"),  # 0: a part came without one
@@ -154,7 +156,9 @@ KEPT_BAR = np.dtype([
     ("symbol", "i4"),
     ("source", "i4"),
     ("venue", "i4"),
+    ("frame", "i4"),
     ("late", "i1"),  # IN_TIME, LATE_BAR or LATE_EMITTED
+    ("covered", "i1"),  # UNCOVERED, COVERED or ALONE
     ("missed", "u4"),  # a bit for each larger timeframe whose bar over it had closed; 0 once it has been revised
     ("open_ns", "i8"),
     ("close_ns", "i8"),
@@ -172,6 +176,10 @@ KEPT_BAR = np.dtype([
 
 IN_TIME, LATE_BAR, LATE_EMITTED = 0, 1, 2
 """A kept bar came in order of time; or behind a later one, and no row holds it yet; or the rows that hold it are emitted."""
+
+UNCOVERED, COVERED, ALONE = 0, 1, 2
+"""Nothing smaller lies in a kept bar's time; or its row is built from what does, and it only says when that ends; or its
+timeframe is no multiple of what does, and nothing is built from it."""
 
 QUOTE = np.dtype([
     ("event_ns", "i8"),

@@ -17,7 +17,6 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.growth import grow_quotes
 from marketpulse.engine.indicate import Memory, values_of
 from marketpulse.engine.layout import (
-    CLOSED,
     FREE_QUOTES,
     KEPT,
     LOG_TIME,
@@ -30,15 +29,13 @@ from marketpulse.engine.layout import (
     Plan,
 )
 from marketpulse.engine.past import place_quotes, place_trades
-from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.quotes import find_slot
-from marketpulse.engine.records import joined
 from marketpulse.engine.registry import add_source
 from marketpulse.engine.replay import anchor_floors
 from marketpulse.engine.rewind import build_bars, by_time, forget_anchor, move_anchor
 from marketpulse.engine.sessions import bar_span, find_session
 from marketpulse.engine.splits import frame_factors
-from marketpulse.engine.state import PartitionState, WaitingRebuild
+from marketpulse.engine.state import REVISED, PartitionState, WaitingRebuild
 from marketpulse.engine.window import mark_stale
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.declaration import Floats
@@ -242,7 +239,7 @@ def _know(
     names = [frame.name for frame in config.frames]
     revisions = np.zeros(len(bars), np.int64)
     again, stay = past.tables["revisions"], np.ones(len(bars), np.bool_)
-    withdrawn = []
+    withdrawn = [np.empty(0, REVISED)]
     for number, name in enumerate(names):
         mine, theirs = bars["frame"] == number, told["frame"] == number
         stay[mine] = ~np.isin(bars["open_ns"][mine], told["open_ns"][theirs])
@@ -257,29 +254,11 @@ def _know(
             bars["revision"][places[found]] = rows["bar"][at[found]]
             revisions[places[found]] = rows["indicators"][at[found]]
         opens = np.concatenate([bars["open_ns"][places], told["open_ns"][theirs]])
-        withdrawn.append(_withdrawn(symbol, number, rows[~np.isin(rows["open_time_ns"], opens)]))
-    gone = [rows for rows, _ in withdrawn]
-    state.told.chunks.append(
-        (
-            joined([bars[stay], *gone], CLOSED),
-            np.concatenate([values[stay], np.full((sum(map(len, gone)), values.shape[1]), np.nan)]),
-            np.concatenate([revisions[stay], *(times for _, times in withdrawn)]),
-        )
-    )
-
-
-def _withdrawn(symbol: int, frame: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that had lost all their trades, of which the open time and the revisions are all that matters."""
-    gone = np.zeros(len(rows), CLOSED)
-    gone["symbol"], gone["frame"] = symbol, frame
-    gone["open_ns"] = gone["close_ns"] = rows["open_time_ns"]
-    for name in ("open", "high", "low", "close", "vwap"):
-        gone[name] = np.nan
-    gone["source"] = gone["venue"] = gone["first_offset"] = gone["last_offset"] = -1
-    gone["revision"] = rows["bar"]
-    gone["factor"] = 1.0
-    blank_quotes(gone)
-    return gone, rows["indicators"].astype(np.int64)
+        gone = np.zeros(len(rows), REVISED)
+        gone["symbol"], gone["frame"], gone["open_ns"] = symbol, number, rows["open_time_ns"]
+        gone["bar"], gone["row"] = rows["bar"], rows["indicators"]
+        withdrawn.append(gone[~np.isin(gone["open_ns"], opens)])
+    state.told.know(bars[stay], values[stay], revisions[stay], np.concatenate(withdrawn))
 
 
 def _venue(state: PartitionState, name: str) -> int:

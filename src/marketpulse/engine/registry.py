@@ -40,6 +40,7 @@ def add_symbol(state: PartitionState, config: EngineConfig, name: str, venue: st
         place = add_calendar(state, config, config.calendar)
     row = state.tables.symbols[index]
     row["feeds"], row["switched"], row["group"], row["floor_ns"] = 0, 0, -1, NEVER
+    row["until_ns"] = NEVER
     row["calendar"], row["session"] = place, -1
     row["changed_offset"] = row["quote_head"] = -1
     row["pinned_ns"], row["late_due_ns"] = UNPINNED, NO_LATE_BARS

@@ -119,7 +119,7 @@ def replay_trades(
         symbol, time = trade.symbol, trade.event_ns
         if tables.registers[FREE_BARS] <= 2 * frames:
             return k
-        if close_symbol(tables, sessions, plan, output, symbol, min(time, until_ns[symbol])) != DONE:
+        if close_symbol(tables, sessions, plan, output, symbol, min(time, until_ns[symbol]), NEVER, 0) != DONE:
             return k
         opened, closed, date = find_session(tables, sessions, plan, symbol, time)
         slot = time_bar(tables, sessions, plan, symbol, opened, closed, date, time, NEVER, False)
@@ -155,6 +155,6 @@ def close_symbols(
     for k in range(start, symbols.size):
         if tables.registers[FREE_BARS] <= 2 * plan.length.size:
             return k
-        if close_symbol(tables, sessions, plan, output, symbols[k], until_ns[symbols[k]]) != DONE:
+        if close_symbol(tables, sessions, plan, output, symbols[k], until_ns[symbols[k]], NEVER, 0) != DONE:
             return k
     return symbols.size

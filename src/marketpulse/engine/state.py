@@ -34,6 +34,7 @@ from marketpulse.engine.layout import (
     Sessions,
     Tables,
 )
+from marketpulse.engine.prevailing import blank_quotes
 from marketpulse.engine.records import joined
 from marketpulse.engine.sessions import join_sessions
 from marketpulse.engine.splits import Splits, fresh_basis, no_splits
@@ -89,6 +90,20 @@ class Told:
         if len(bars):
             self.chunks.append((bars, values, np.zeros(len(bars), np.int64)))
 
+    def know(self, bars: np.ndarray, values: Floats, revisions: np.ndarray, withdrawn: np.ndarray) -> None:
+        """Rows with their revisions, and the m `withdrawn` ones (REVISED), of which place and revisions are all that matters."""
+        gone = np.zeros(len(withdrawn), CLOSED)
+        for name in ("symbol", "frame", "open_ns"):
+            gone[name] = withdrawn[name]
+        gone["close_ns"], gone["revision"], gone["factor"] = gone["open_ns"], withdrawn["bar"], 1.0
+        for name in ("open", "high", "low", "close", "vwap"):
+            gone[name] = np.nan
+        gone["source"] = gone["venue"] = gone["first_offset"] = gone["last_offset"] = -1
+        blank_quotes(gone)
+        nothing = np.full((len(gone), values.shape[1]), np.nan)
+        revisions = np.concatenate([revisions, withdrawn["row"]])
+        self.chunks.append((joined([bars, gone], CLOSED), np.concatenate([values, nothing]), revisions))
+
     def rows(self, columns: int) -> tuple[np.ndarray, Floats, np.ndarray]:
         if len(self.chunks) != 1:
             empty = (np.empty(0, CLOSED), np.empty((0, columns)), np.empty(0, np.int64))
@@ -115,7 +130,7 @@ class Told:
 
 
 REVISED = np.dtype([("symbol", "i4"), ("frame", "i4"), ("open_ns", "i8"), ("bar", "i8"), ("row", "i8")])
-"""A row of a symbol whose source only has bars: the revision of its bar, and that of its indicator row. One is not 0."""
+"""A row by its place: the revision of its bar, and that of its indicator row. One is not 0."""
 
 
 @dataclass(slots=True)

@@ -229,7 +229,7 @@ REASONS = {
     "bad_time": "a time cannot be",
     "bad_bar": "high and low, or the bar's times, contradict each other",
     "unknown_timeframe": "the engine does not build this timeframe",
-    "other_origin": "the symbol's bars are built from another kind of record",
+    "other_origin": "the symbol's bars are built from trades and this is a bar, or the other way round: see engine.bars_from",
     "future_time": "the event time is ahead of the log by more than max_skew",
     "past_time": "the event time of a live source is behind the log by more than max_age",
     "too_late": "the bar has closed and the correction window is past it",

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-ENGINE_VERSION = "6"
+ENGINE_VERSION = "7"
 
 _str, _i32, _i64, _f64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
 

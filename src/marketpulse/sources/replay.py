@@ -1,7 +1,8 @@
 """Files of trades, quotes or bars, sent again at a chosen speed. It resumes exactly where it was.
 
 `mode` is historical: the event times of the file are its clock. The position names the files'
-fingerprint, so other contents (or another mapping) begin from the start.
+fingerprint, so other contents (or another mapping) begin from the start. A file belongs to the first run by hand that
+names it: other runs leave it out.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from marketpulse.clock import Clock, SystemClock
+from marketpulse.durable import make_directory
 from marketpulse.model.market import COMPLETE, Ints
 from marketpulse.ports import Hello, Polled
 from marketpulse.settings import ReplaySettings, S3Settings
@@ -47,10 +49,21 @@ class Position:
         return None if text is None else cls(**json.loads(text))
 
 
-def begin_again(position: str | None) -> str | None:
-    """The position that replays the same files from their start, as a run of its own."""
-    at = Position.parse(position)
-    return None if at is None else Position(at.files, at.run + 1).text()
+def begin_again(position: str | None) -> str:
+    """The position that replays any files from their start, as a run of its own."""
+    at = Position.parse(position) or Position("")
+    return Position("", at.run + 1).text()
+
+
+def claim(path: Path, run: str) -> bool:
+    """Whether what the path stands for belongs to this run: to the first that asks."""
+    make_directory(path.parent)
+    try:
+        with path.open("x") as stream:
+            stream.write(run)
+    except FileExistsError:
+        return path.read_text() in ("", run)
+    return True
 
 
 class ReplaySource:
@@ -66,8 +79,10 @@ class ReplaySource:
         alive: Callable[[], None] = lambda: None,
         fetched: Path | None = None,
         s3: S3Settings | None = None,
+        claims: Path | None = None,
     ) -> None:
-        """`fetched`: a directory for files that lie elsewhere, while they are read; `s3`: the store of s3:// URLs."""
+        """`fetched`: a directory for files that lie elsewhere, while they are read; `s3`: the store of s3:// URLs; `claims`: a
+        directory that knows by which run a file is fed in (None: files may be fed in by several)."""
         self._settings = settings
         self._source = source
         # A bar's event time is its close: with a lateness of 0 the bar itself would be behind its own watermark.
@@ -75,7 +90,8 @@ class ReplaySource:
         self._clock = clock or SystemClock()
         self._alive = alive
         self._pacer = Pacer(Speed.parse(settings.speed), self._clock)
-        self._fetched, self._s3 = fetched, s3 or S3Settings()
+        self._fetched, self._s3, self._claims = fetched, s3 or S3Settings(), claims
+        self.left_out: list[str] = []  # names of files that other runs feed in
         self._data: Dataset | None = None
         self._at = Position("")
         self._next_round = False
@@ -100,12 +116,21 @@ class ReplaySource:
         return gather(self._settings.files, self._fetched, self._s3, self._alive)
 
     def _start(self, position: str | None, paths: list[Path]) -> Hello:
-        files = fingerprint(paths, "1", self._settings.mapping.model_dump_json(exclude={"split_adjusted"}))
+        mapping = self._settings.mapping.model_dump_json(exclude={"split_adjusted"})
+        own = {path: fingerprint([path], "1", mapping) for path in paths}
+        files = (
+            hashlib.blake2b("".join(own.values()).encode(), digest_size=16).hexdigest()
+            if len(own) > 1
+            else own[paths[0]]
+        )
         before = Position.parse(position)
-        if before is not None and before.files != files:
+        if before is not None and before.files not in ("", files):
             get_logger().warning("replay_begins_anew", source=self._source, why="the files or their mapping changed")
             before = None
-        self._at = before or Position(files)
+        self._at = Position(files) if before is None else replace(before, files=files)
+        if self._claims is not None and not self._at.run and not self._settings.loop:
+            paths = [path for path in paths if claim(self._claims / own[path], files)]
+            self.left_out = [path.name for path in own if path not in paths]
         data = self._data = load(paths, self._settings.mapping, self._alive)
         self._rounds = rounds_of(data.tape.time_ns, self._settings.mapping.timezone, data.venues)
         self._begin_round(self._at)

@@ -158,6 +158,33 @@ def test_a_sources_bar_closes_when_final_revises_what_is_built_from_it_and_count
     assert (result.duplicates, engine.step([last, clock(302)]).duplicates) == (2, 1)
 
 
+def test_bars_of_two_lengths_live_side_by_side_the_smaller_build_what_they_can_and_the_larger_stay_elsewhere() -> None:
+    def five(opens: float, volume: float, **more: Any) -> Row:
+        return bar("S", "5m", opens, opens + 300, (5, 5, 5, 5, volume), "file", **more)
+
+    engine = Engine(config_of(["1m", "5m"]))
+    assert [b["volume"] for b in engine.feed(five(0, 50), five(300, 60))] == [50, 60]
+    minutes = [bar("S", "1m", opens, opens + 60, (c, c, c, c, c)) for opens, c in ((300, 7), (420, 8))]
+    result = engine.step([*minutes, clock(1_300)])
+    assert [(b["timeframe"], *span(b), b["open"], b["close"], b["volume"], b["revision"]) for b in engine.bars(result)] == [
+        ("1m", 300, 360, 7, 7, 7, 0), ("1m", 420, 480, 8, 8, 8, 0), ("5m", 300, 600, 7, 8, 15, 1),
+    ]  # fmt: skip
+    assert (result.refused, result.late, result.duplicates) == ([], 2, 0), "the larger one was accepted when it came"
+    result = engine.step([five(300, 60), five(300, 61), clock(1_301)])
+    assert (result.closed.size, result.refused, result.duplicates) == (0, [], 2), "now it comes in vain"
+    assert [(*span(b), b["volume"]) for b in engine.feed(five(600, 9), five(900, 1, final=False))] == [(600, 900, 9)]
+    ends = [heartbeat(1_200), heartbeat(1_200, "file")]
+    assert [b["timeframe"] for b in engine.feed(bar("S", "1m", 900, 960, ONES), *ends)] == ["1m", "5m"]
+    assert engine.refusals(trade("S", 1_300, 1, 1)) == ["other_origin"]
+    full = Engine(config_of(["1m", "5m"], kept_bars=2))
+    result = full.step([*(bar("S", "1m", 60 * i, 60 * i + 60, ONES) for i in range(9)), five(300, 4), *ends])
+    assert (result.refused, result.duplicates, result.closed["volume"].tolist()) == (
+        [],
+        1,
+        [1] * 5 + [5] + [1] * 4 + [4],
+    )
+
+
 def test_a_volume_that_a_source_does_not_give_is_null_in_all_that_is_built_from_it_and_poisons_nothing() -> None:
     engine = Engine(config_of(["1m", "5m"], "sma(1),volume_sma(1)"))
     given, absent = (bar("S", "1m", 60 * i, 60 * i + 60, (1, 1, 1, 1, v), vwap=1) for i, v in ((0, 7), (1, math.nan)))

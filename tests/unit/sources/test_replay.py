@@ -97,12 +97,33 @@ def test_a_new_beginning_is_another_run_and_what_was_finished_ends_at_once(tmp_p
     position = source.poll(0).position
     assert replay(file, position=position)[1] == hello, "the same files give the same run"
     assert replay(file, position=begin_again(position))[1].run_id != hello.run_id
-    assert begin_again(None) is None
     position = replay(file)[0].poll(0).position
     again, anew = (replay(file, position=start)[0] for start in (position, begin_again(position)))
     assert (again.finished_before, again.poll(0)) == (True, Polled(ended=True))
     assert (anew.finished_before, len(rows(anew.poll(0)))) == (False, 5)
     assert len(rows(replay(written(tmp_path, 7), position=position)[0].poll(0))) == 7, "files that changed begin anew"
+
+
+def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_that_is_told_to_begin_again(
+    tmp_path: Path,
+) -> None:
+    for number, name in enumerate("abc"):
+        (tmp_path / f"{name}.csv").write_text(f"time,symbol,price,size\n{T0 + number},A,{number + 1},1\n")
+
+    def run(names: str, position: str | None = None) -> tuple[list[float], list[str], bool, str | None]:
+        settings = ReplaySettings(files=tuple(str(tmp_path / f"{name}.csv") for name in names), speed="max")
+        source = ReplaySource(
+            settings, f"replay-{names[0]}", lateness_ns=1, clock=ManualClock(9), claims=tmp_path / "fed"
+        )
+        source.start(position)
+        finished, polled = source.finished_before, source.poll(0)
+        return [r["price"] for r in rows(polled)], source.left_out, finished, polled.position
+
+    assert run("ab") == ([1, 2], [], False, position := run("ab")[3]), "the same run may ask again"
+    assert run("bc")[:3] == ([3], ["b.csv"], False)
+    assert run("b")[:3] == ([], ["b.csv"], True)
+    assert run("ab", position)[:3] == ([], [], True)
+    assert run("bc", begin_again(None))[:3] == ([2, 3], [], False)
 
 
 def test_a_loop_goes_on_with_later_times_another_run_and_other_ids_and_moves_all_times_of_a_bar(tmp_path: Path) -> None:

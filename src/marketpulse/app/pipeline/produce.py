@@ -113,6 +113,7 @@ def open_source(
         return ReplaySource(
             source_settings, carried, lateness_ns=lateness_ns, clock=clock, alive=alive,
             fetched=settings.data_dir / "fetched" / carried, s3=settings.s3,
+            claims=None if name in settings.sources else settings.data_dir / "fed" / settings.topic("market"),
         ), True  # fmt: skip
     if isinstance(source_settings, AlphaVantageSettings | YahooSettings | FinnhubBarsSettings | RestSettings):
         return open_polled(settings, source_settings, carried, clock, alive), True
@@ -159,6 +160,11 @@ class Production:
         hello = self._patiently(lambda: self.source.start(self._again(position) if again else position), starting=True)
         if hello is None:
             return 0  # asked to stop while the broker was away
+        if isinstance(self.source, ReplaySource) and self.source.left_out:
+            names = ", ".join(self.source.left_out)
+            self._say(
+                f"{self.name}: left out, fed in by another run: {names}; use --again to feed in all files once more"
+            )
         if _finished_before(self.source):
             self._say(f"{self.name} was replayed completely before; use --again to feed it in once more")
             get_logger().warning("replayed_completely_before", source=self.name, todo="use --again")

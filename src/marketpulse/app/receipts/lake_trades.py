@@ -10,6 +10,7 @@ came too late is written nowhere. So are alert rules of which it is not known si
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from marketpulse.app.receipts.lake_splits import SplitWord, split_words, waiting
 from marketpulse.app.receipts.replay import Replay, Rows
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.layout import COVERED, N_KEPT_BARS
 from marketpulse.engine.state import new_state
 from marketpulse.kafka.codec import MarketDecoder
 from marketpulse.kafka.market_contract import days_of
@@ -262,25 +264,53 @@ def _run(
 
 
 def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules: RunningRules) -> Iterator[Rows]:
-    """Bars of sources that only have bars, and the larger ones over them."""
+    """Bars of sources that only have bars, and the larger ones over them. Where a symbol goes on with bars of another length,
+    every source promises that all before it has come."""
     if not inputs.events.num_rows or not pc.any(pc.equal(inputs.events["type"], "bar")).as_py():
         return
     events = inputs.events.filter(pc.is_in(inputs.events["type"], pa.array(["bar", "hello"])))
-    events = _in_order(events.filter(pa.array(~_at(events, inputs.refused))))
+    events, changes = _in_order(events.filter(pa.array(~_at(events, inputs.refused))))
+    if changes:
+        events, changes = _in_order(events.filter(pa.array(~_covered(config, inputs, events))))
     decoder = MarketDecoder()
     run = _replay(config, inputs, wanted, rules)
-    values = [body.encode() for body in events["body"].to_pylist()]
-    offsets = events["offset"].to_numpy().astype(np.int64)
-    for begin in range(0, len(values), _ROWS_A_STEP):
-        part = slice(begin, begin + _ROWS_A_STEP)
-        batch, _ = decoder.decode(inputs.topic, records_of(values[part], inputs.partition, offsets[part]))
-        yield from run.take(batch)
-    for source in sorted(set(events["source"].unique().to_pylist())):
+    sources = sorted(set(events["source"].unique().to_pylist()))
+    edges = sorted({*range(0, events.num_rows, _ROWS_A_STEP), *changes, events.num_rows})
+    for begin, end in pairwise(edges):
+        for source in sources if begin in changes else ():
+            promise = {"watermark_ns": changes[begin]}
+            yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, promise))
+        yield from run.take(_decoded(inputs, decoder, events.slice(begin, end - begin)))
+    for source in sources:
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
 
 
-def _in_order(events: pa.Table) -> pa.Table:
-    """Hellos, and behind them the bars by open time; of those of one symbol and time that are final, the last version."""
+def _covered(config: EngineConfig, inputs: LakeInputs, events: pa.Table) -> np.ndarray:
+    """(n,) which of these bars smaller ones of their symbol have taken the place of, as the engine finds with all of them."""
+    config = replace(config, alerts=(), indicators=(), kept_bars=events.num_rows + 2)
+    run, decoder = Replay(config, inputs.topic, inputs.partition, new_state(config)), MarketDecoder()
+    for _ in run.take(_decoded(inputs, decoder, events)):
+        pass
+    for _ in run.take(_announcement(inputs, decoder, Kind.CLOCK, "", {})):  # what came late goes in
+        pass
+    tables = run.state.tables
+    kept = tables.kept_bars[: tables.registers[N_KEPT_BARS]]
+    kept = kept[kept["covered"] == COVERED]
+    return _at(events, list(zip(kept["offset"].tolist(), kept["row"].tolist(), strict=True)))
+
+
+def _decoded(inputs: LakeInputs, decoder: MarketDecoder, events: pa.Table) -> MarketBatch:
+    """Records as the log has them."""
+    values = [body.encode() for body in events["body"].to_pylist()]
+    offsets = events["offset"].to_numpy().astype(np.int64)
+    batch, _ = decoder.decode(inputs.topic, records_of(values, inputs.partition, offsets))
+    batch.row[:] = events["row"].to_numpy()
+    return batch
+
+
+def _in_order(events: pa.Table) -> tuple[pa.Table, dict[int, int]]:
+    """Hellos, and behind them the bars by open time; of those of one symbol, length and time that are final, the last version.
+    And the rows at which a symbol goes on with another length, with when that bar opens."""
     events = events.sort_by([("offset", "ascending"), ("row", "ascending")])
     bodies = [orjson.loads(body) for body in events["body"].to_pylist()]
     chosen: dict[tuple[str, str, int], int] = {}
@@ -293,7 +323,13 @@ def _in_order(events: pa.Table) -> pa.Table:
             if key not in chosen or any(body.get(name) != bodies[chosen[key]].get(name) for name in _BAR_VALUES):
                 chosen[key] = place
     bars = sorted(chosen.values(), key=lambda place: _opens_ns(bodies[place]))
-    return events.take(pa.array([*hellos, *bars], pa.int64()))
+    lengths: dict[str, str] = {}
+    changes: dict[int, int] = {}
+    for row, place in enumerate(bars, len(hellos)):
+        symbol, length = bodies[place]["symbol"], bodies[place]["timeframe"]
+        if lengths.setdefault(symbol, length) != length:
+            changes[row], lengths[symbol] = _opens_ns(bodies[place]), length
+    return events.take(pa.array([*hellos, *bars], pa.int64())), changes
 
 
 def _opens_ns(bar: Mapping[str, Any]) -> int:

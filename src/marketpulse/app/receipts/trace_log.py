@@ -200,6 +200,9 @@ def _inputs(config: EngineConfig, sought: Sought, found: _Found, state: Partitio
             record.marks.append("duplicate" if reason == "duplicate" else f"refused: {REASONS[reason]}")
         elif place > closed_at and frame >= config.ticks:
             record.marks.append("late")
+    for record in [r for r in chosen if r.counts and r.bar is not None and _is_covered(r.bar, chosen)]:
+        record.counts = False
+        record.marks.append("smaller bars of its time count instead")
     for place, kind, change in found.changes:
         if place <= last_at and place not in found.refused:
             apply_change(
@@ -242,7 +245,8 @@ def _belongs(
         first = (receipt["first_offset"], receipt["first_row"])
         return bool(first <= (record.offset, record.row) <= (receipt["last_offset"], receipt["last_row"]))
     if record.bar is not None:
-        return bool(row["open_time_ns"] <= record.event_time_ns < row["close_time_ns"])
+        is_part = record.bar["timeframe"] in [f.name for f in config.frames[: frame + 1]]
+        return is_part and bool(row["open_time_ns"] <= record.event_time_ns < row["close_time_ns"])
     if not row["open_time_ns"] <= record.event_time_ns < row["close_time_ns"] + config.grace_ns:
         return False
     symbol, plan = state.symbols.find(ask.symbol), config.plan()
@@ -250,6 +254,16 @@ def _belongs(
     if opened == closed:
         return False
     return bool(bar_span(plan, frame, opened, closed, record.event_time_ns)[0] == row["open_time_ns"])
+
+
+def _is_covered(bar: dict[str, Any], inputs: list[Input]) -> bool:
+    """Whether a smaller bar opens in the time of this one."""
+    length = bar["close_ns"] - bar["open_ns"]
+    others = (r.bar for r in inputs if r.counts and r.bar is not None)
+    return any(
+        bar["open_ns"] <= other["open_ns"] < bar["close_ns"] and other["close_ns"] - other["open_ns"] < length
+        for other in others
+    )
 
 
 def _place(batch: MarketBatch, row: int) -> Place:
