@@ -278,8 +278,8 @@ def _source_bars(config: EngineConfig, inputs: LakeInputs, wanted: Wanted, rules
     edges = sorted({*range(0, events.num_rows, _ROWS_A_STEP), *changes, events.num_rows})
     for begin, end in pairwise(edges):
         for source in sources if begin in changes else ():
-            promise = {"watermark_ns": changes[begin]}
-            yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, promise))
+            promised = _announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": changes[begin]})
+            yield from run.take(promised)
         yield from run.take(_decoded(inputs, decoder, events.slice(begin, end - begin)))
     for source in sources:
         yield from run.take(_announcement(inputs, decoder, Kind.GOODBYE, source, {"watermark_ns": COMPLETE}))
