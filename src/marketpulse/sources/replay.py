@@ -55,15 +55,9 @@ def begin_again(position: str | None) -> str:
     return Position("", at.run + 1).text()
 
 
-def claim(path: Path, run: str) -> bool:
-    """Whether what the path stands for belongs to this run: to the first that asks."""
-    make_directory(path.parent)
-    try:
-        with path.open("x") as stream:
-            stream.write(run)
-    except FileExistsError:
-        return path.read_text() in ("", run)
-    return True
+def claimed_by(claim: Path) -> str:
+    """The run that a file belongs to; empty: none has fed it in."""
+    return claim.read_text() if claim.exists() else ""
 
 
 class ReplaySource:
@@ -124,14 +118,20 @@ class ReplaySource:
             else own[paths[0]]
         )
         before = Position.parse(position)
-        if before is not None and before.files not in ("", files):
+        own_runs = {"", files}
+        if before is not None and before.files not in own_runs:
             get_logger().warning("replay_begins_anew", source=self._source, why="the files or their mapping changed")
-            before = None
+            before, own_runs = None, {""}  # where an earlier run of the same files stood is not known any more
         self._at = Position(files) if before is None else replace(before, files=files)
+        claims: dict[Path, Path] = {}
         if self._claims is not None and not self._at.run and not self._settings.loop:
-            paths = [path for path in paths if claim(self._claims / own[path], files)]
+            claims = {path: self._claims / name for path, name in own.items()}
+            paths = [path for path in paths if claimed_by(claims[path]) in own_runs]
             self.left_out = [path.name for path in own if path not in paths]
         data = self._data = load(paths, self._settings.mapping, self._alive)
+        for path in paths if claims else ():
+            make_directory(claims[path].parent)
+            claims[path].write_text(files)
         self._rounds = rounds_of(data.tape.time_ns, self._settings.mapping.timezone, data.venues)
         self._begin_round(self._at)
         return self._hello()

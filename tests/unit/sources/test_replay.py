@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from marketpulse.clock import ManualClock
-from marketpulse.errors import SettingsError
+from marketpulse.errors import Fatal, SettingsError
 from marketpulse.model.market import COMPLETE, LATEST_TIME_NS
 from marketpulse.ports import Hello, Polled
 from marketpulse.settings import Mapping, ReplaySettings, SimulateSettings
@@ -119,9 +119,13 @@ def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_t
         finished, polled = source.finished_before, source.poll(0)
         return [r["price"] for r in rows(polled)], source.left_out, finished, polled.position
 
+    (tmp_path / "d.csv").write_text("no rows at all")
+    with pytest.raises(Fatal):
+        run("ad")
     assert run("ab") == ([1, 2], [], False, position := run("ab")[3]), "the same run may ask again"
     assert run("bc")[:3] == ([3], ["b.csv"], False)
     assert run("b")[:3] == ([], ["b.csv"], True)
+    assert run("ab", run("bc")[3])[:3] == ([], ["a.csv", "b.csv"], True), "where it stood is forgotten"
     assert run("ab", position)[:3] == ([], [], True)
     assert run("bc", begin_again(None))[:3] == ([2, 3], [], False)
 
