@@ -18,13 +18,14 @@ from marketpulse.sources.rest import Answer
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `cut`: so many bytes fewer come than are announced; `silent`: nothing comes at all."""
+    """One answer. `cut`: so many bytes fewer come than are announced; `silent`: nothing comes at all; `lost`: the connection ends instead."""
 
     status: int = 200
     body: bytes = b"{}"
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int = 0
     silent: bool = False
+    lost: bool = False
 
     @classmethod
     def json(cls, value: object, status: int = 200, **headers: str) -> "Reply":
@@ -64,6 +65,7 @@ class VendorServer:
                     reply = answer(request)
                 if reply.silent:
                     outer.over.wait(30)
+                if reply.silent or reply.lost:
                     self.close_connection = True
                     return
                 self.send_response_only(reply.status)
@@ -74,7 +76,7 @@ class VendorServer:
                 self.wfile.write(reply.body[: len(reply.body) - reply.cut])
                 self.close_connection |= bool(reply.cut) or outer.over.is_set()
 
-            do_POST = do_GET  # noqa: N815
+            do_POST = do_PUT = do_GET  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 """Nothing on the test's terminal."""

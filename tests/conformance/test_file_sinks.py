@@ -118,13 +118,6 @@ def assert_stored(
         assert place.rows(table) == place.committed_rows(table) == expected(table, partitions, end), table
 
 
-@pytest.mark.parametrize(("first_cut", "second_cut"), [(7, 11), (11, 7), (40, 3), (1, 40)])
-def test_a_restart_may_cut_the_stream_elsewhere(place: Place, first_cut: int, second_cut: int) -> None:
-    store(place.open(), end=23, cut=first_cut)
-    store(place.open(), end=40, cut=second_cut)
-    assert_stored(place, 40)
-
-
 def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset_or_asked_for_again(place: Place) -> None:
     store(place.open(), end=20, cut=20, partitions=[0])
     sink = place.open()

@@ -1,11 +1,8 @@
 """`load`: history from files, held against the same rows through the real broker, and what goes on behind it."""
 
 import json
-import threading
 import time
-from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +22,7 @@ from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
 from small_loads import lines, load_in_small_steps
 from stored_pipeline import Pipeline, Working, wait_until_taken
+from vendor_server import Reply, vendor
 from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400), pytest.mark.usefixtures("kernels")]
@@ -246,26 +244,16 @@ def test_rows_from_the_first_live_one_on_are_left_out(settings: Settings, tmp_pa
     assert max(r["event_time_ns"] for r in stored(settings, "trades")) < at(100.0)
 
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[str]:
-    """A loopback web server over a folder of this test."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-
-
-def test_a_file_on_the_web_is_loaded_as_one_on_the_disk(settings: Settings, tmp_path: Path, web: str) -> None:
-    path = write_lines(tmp_path / "web" / "mixed.jsonl", mixed_rows(60))
+def test_a_file_on_the_web_is_loaded_as_one_on_the_disk(settings: Settings, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "mixed.jsonl", mixed_rows(60))
     there, here = elsewhere(settings, "there"), elsewhere(settings, "here")
-    first = loaded(there, f"{web}/mixed.jsonl?token=1", lake_only=True)
+    with vendor(lambda r: Reply(200, path.read_bytes()) if r.path == "/mixed.jsonl" else Reply(404)) as web:
+        first = loaded(there, f"{web.url}/mixed.jsonl?token=1", lake_only=True)
+        with pytest.raises(Fatal, match="404"):
+            loaded(elsewhere(settings, "no"), f"{web.url}/nothing.jsonl", lake_only=True)
     assert first.topic == loaded(here, path, lake_only=True).topic
     for table in ("trades", "quotes", *COMPUTED):
         assert stored(there, table) == stored(here, table)
-    with pytest.raises(Fatal, match="404"):
-        loaded(elsewhere(settings, "no"), f"{web}/nothing.jsonl", lake_only=True)
 
 
 @pytest.mark.chaos

@@ -426,17 +426,7 @@ def test_a_server_that_lost_its_data_is_filled_again_and_a_loading_one_waited_fo
     wait_until(is_said)
 
 
-def test_of_one_instant_offset_10_is_newer_than_offset_9(valkey: ValkeyServer) -> None:
-    settings = valkey.settings()
-    sink, client, key = open_redis(settings), valkey.client(), RedisKeys(settings.prefix).price("A")
-    trade = {"type": "trade", "symbol": "A", "source": "test", "event_time_ns": 10**18, "size": 1.0, "topic": "market"}
-    for first, offset, price in ((0, 9, 1.0), (10, 10, 2.0), (11, 100, 3.0)):
-        for table, rows in (
-            ("trades", [{**trade, "price": price, "partition": 0, "offset": offset, "row": 0}]),
-            ("quotes", []),
-        ):
-            batch = pa.RecordBatch.from_pylist(rows, TABLES[table][1])
-            sink.write(SinkBatch(table, "market", 0, first, offset + 1, batch))
-        sink.flush()
-        assert client.hmget(key, "price", "offset") == [str(price), str(offset)]
-    sink.close()
+def test_of_one_instant_offset_10_is_newer_than_offset_9(place: Place) -> None:
+    for offset, count in ((9, 10), (10, 1), (100, 90)):
+        place.store("trades", *(trade("A", 10**9, offset + n / 100) for n in range(1 - count, 1)))
+        assert place.price("A", "price", "offset") == [str(float(offset)), str(offset)]

@@ -71,11 +71,6 @@ def test_a_column_says_whether_a_row_is_a_trade_or_a_bar(feeds: Lake) -> None:
     assert feeds.ask("SELECT count(*) FROM stock_data WHERE symbol = 'NONE'") == [(0,)]
 
 
-def test_a_lake_of_bars_alone_shows_them(lake: Lake) -> None:
-    lake.rows.add("bars", bars())
-    assert kinds(lake) == [("BARS", "bar", 4)]
-
-
 def test_the_smallest_bars_are_by_length_and_bars_by_trades_come_last(lake: Lake) -> None:
     for symbol, timeframe in (("A", "90s"), ("A", "2m"), ("A", "1d"), ("B", "100t"), ("B", "1d"), ("C", "100t")):
         lake.rows.add("bars", bars(symbol, timeframe, close={"90s": 1.0, "1d": 2.0, "100t": 3.0}.get(timeframe, 4.0)))

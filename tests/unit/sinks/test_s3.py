@@ -1,19 +1,15 @@
 """Files in a bucket of a real S3 server: whole or not at all, one winner, and faults that say what to do."""
 
-import contextlib
-import http.client
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import unquote, urlsplit
 
 import botocore.auth
+import httpx
 import pytest
 from botocore import exceptions as refusals
 from botocore.exceptions import ClientError
@@ -26,6 +22,7 @@ from marketpulse.sinks.s3 import S3Storage
 from marketpulse.sinks.s3_faults import explained, meaning
 from refused import assert_raises
 from s3_server import ACCESS_KEY, SECRET_KEY, Bucket, free_ports
+from vendor_server import Reply, Request, vendor
 
 COMMIT = "_commits/market-00/000000000001.json"
 DATA = "table=trades/date=2024-05-01/market-00-000000000000-000000000010.parquet"
@@ -40,29 +37,18 @@ def storage(s3_bucket: Bucket) -> S3Storage:
     return opened(s3_bucket)
 
 
-def test_what_was_put_is_read_found_and_deleted(storage: S3Storage, s3_bucket: Bucket) -> None:
-    assert (storage.find(), storage.names("_commits")) == ([], []), "an empty place holds nothing"
+def test_keys_are_the_paths_below_the_prefix_and_what_is_beside_it_is_not_found(
+    storage: S3Storage, s3_bucket: Bucket
+) -> None:
     escaped = f"table=trades/{series_directory('BTC/USD Ω%')}date=2024-05-01/x.parquet"  # stands in a key as it is
-    storage.put({"table=a/x": b"1", "table=b/y": b"2", escaped: b"5"}, "a-00")
-    storage.put({"table=a/x": b"3"}, "a-00")
-    assert (storage.read("table=a/x"), storage.read(escaped)) == (b"3", b"5")
-    assert sorted(storage.find()) == ["table=a/x", "table=b/y", escaped]
-    assert s3_bucket.keys() == ["a/b/table=a/x", "a/b/table=b/y", f"a/b/{escaped}"]
-    storage.delete(["table=a/x", "table=a/never", escaped])
-    storage.delete([])
-    assert storage.find() == ["table=b/y"]
-    assert_raises(FileNotFoundError, "", storage.read, "table=a/x")
-
-
-def test_commits_are_no_data_and_directories_names_are_of_their_place(storage: S3Storage, s3_bucket: Bucket) -> None:
-    storage.create("_commits/market-00/1.json", b"{}", "a")
-    storage.create("_commits/market-01/1.json", b"{}", "a")
+    storage.put({"table=a/x": b"1", escaped: b"5"}, "a-00")
+    assert s3_bucket.keys() == ["a/b/table=a/x", f"a/b/{escaped}"]
     beside = S3Storage(f"{s3_bucket.url}/a/bc", S3Settings(**s3_bucket.settings()))  # a prefix of the same beginning
     beside.put({"table=a/y": b"1"}, "a")
-    assert storage.find() == []
-    storage.put({"table=a/x": b"1"}, "a")
-    assert (storage.find(), storage.names("_commits")) == (["table=a/x"], ["market-00", "market-01"])
-    assert storage.names("_commits/market-00") == ["1.json"]
+    assert (storage.read(escaped), sorted(storage.find())) == (b"5", ["table=a/x", escaped])
+    storage.delete([escaped])
+    storage.delete([])
+    assert storage.find() == ["table=a/x"]
 
 
 def test_more_names_than_one_answer_holds_are_found_and_a_large_file_goes_in_parts(storage: S3Storage) -> None:
@@ -78,19 +64,21 @@ def test_more_names_than_one_answer_holds_are_found_and_a_large_file_goes_in_par
     assert ([call.kwargs["Key"] for call in created.call_args_list], storage.read(DATA)) == ([f"a/b/{DATA}"], data)
 
 
-def test_of_many_writers_of_one_name_one_wins(s3_bucket: Bucket) -> None:
-    writers = [opened(s3_bucket) for _ in range(4)]
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda n: writers[n % 4].create(COMMIT, str(n).encode(), "a"), range(8)))
-    assert (won.count(True), writers[0].read(COMMIT)) == (1, str(won.index(True)).encode())
-    assert writers[0].create(COMMIT, b"late", "a") is False
-
-
 def test_a_conditional_put_whose_answer_got_lost_is_refused_and_not_written_twice(s3_bucket: Bucket) -> None:
-    with answering(through=s3_bucket.server.endpoint_url, lose_put_of=COMMIT) as proxy:
-        storage = opened(s3_bucket, endpoint_url=proxy)
+    lost: list[str] = []
+
+    def forwarded(asked: Request) -> Reply:
+        headers = {name: text for name, text in asked.headers.items() if name != "expect"}
+        url = f"{s3_bucket.server.endpoint_url}{asked.path}"
+        found = httpx.request(asked.method, url, headers=headers, content=asked.body)
+        if first := not lost and asked.method == "PUT" and asked.path.endswith(COMMIT):
+            lost.append(asked.path)
+        return Reply(found.status_code, found.content, lost=first)
+
+    with vendor(forwarded) as proxy:
+        storage = opened(s3_bucket, endpoint_url=proxy.url)
         assert storage.create(COMMIT, b"mine", "a") is False  # the caller looks who wrote it: commits.py
-        assert storage.read(COMMIT) == b"mine"
+        assert (storage.read(COMMIT), len(lost)) == (b"mine", 1)
 
 
 # Files in parts.
@@ -235,10 +223,15 @@ def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch:
 # A server that does not know conditional PUTs.
 
 
-@pytest.mark.parametrize("answer", [200, 501])
-def test_a_server_without_conditional_puts_is_refused_before_any_commit(s3_bucket: Bucket, answer: int) -> None:
-    with answering(to_conditional=answer) as server:
-        storage = opened(s3_bucket, endpoint_url=server)
+@pytest.mark.parametrize(("status", "said"), [(200, b""), (501, b"<Error><Code>NotImplemented</Code></Error>")])
+def test_a_server_without_conditional_puts_is_refused_before_any_commit(
+    s3_bucket: Bucket, status: int, said: bytes
+) -> None:
+    def taken(asked: Request) -> Reply:
+        return Reply(*((status, said) if "if-none-match" in asked.headers else (200, b"")), {"ETag": '"0"'})
+
+    with vendor(taken) as server:
+        storage = opened(s3_bucket, endpoint_url=server.url)
         assert_raises(Fatal, r"does not know conditional PUTs .* nothing is lost", storage.create, COMMIT, b"mine", "a")
 
 
@@ -251,60 +244,6 @@ def calls(storage: S3Storage) -> list[Callable[[], object]]:
     ]
     reads = [lambda: storage.read(DATA), lambda: storage.names("_commits"), storage.find]
     return [*writes, *reads, lambda: storage.delete([DATA]), lambda: storage.clear_interrupted(own)]
-
-
-@contextlib.contextmanager
-def answering(*, to_conditional: int = 0, through: str = "", lose_put_of: str = "") -> Iterator[str]:
-    """A server that takes everything and gives one answer to conditional PUTs; or one before another that loses one answer."""
-    lost: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, said = 200, b""
-            if "If-None-Match" in self.headers and to_conditional:
-                status = to_conditional
-                said = b"<Error><Code>NotImplemented</Code></Error>" if status > 299 else b""
-            if through:
-                status, said = self.forwarded(body)
-                if not lost and self.command == "PUT" and self.path.endswith(lose_put_of):
-                    lost.append(self.path)
-                    self.close_connection = True
-                    return
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(said)))
-            self.send_header("ETag", '"0"')
-            self.end_headers()
-            self.wfile.write(said)
-
-        def forwarded(self, body: bytes) -> tuple[int, bytes]:
-            behind = http.client.HTTPConnection(through.removeprefix("http://"))
-            with contextlib.closing(behind):
-                behind.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-                for name, value in self.headers.items():
-                    if name.lower() != "expect":
-                        behind.putheader(name, value)
-                behind.endheaders(body)
-                answer = behind.getresponse()
-                return answer.status, answer.read()
-
-        do_GET = do_PUT = do_POST = do_DELETE = do_any  # noqa: N815
-
-        def log_message(self, *args: object) -> None:
-            """Nothing is logged."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    turning = threading.Thread(target=server.serve_forever, daemon=True)
-    turning.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        turning.join()
 
 
 URL = "s3://quotes/market"

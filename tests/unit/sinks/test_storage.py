@@ -11,23 +11,29 @@ import pytest
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
 from marketpulse.model.commit_log import COMPLETE_EVERY, StoredFile
+from marketpulse.settings import S3Settings
 from marketpulse.sinks.commits import PartitionLog, read_state, read_states
 from marketpulse.sinks.storage import LocalStorage, RemoteStorage, Storage, open_storage
 from refused import assert_raises
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "bucket"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "bucket":
+        bucket = request.getfixturevalue("s3_bucket")
+        return open_storage(f"{bucket.url}/a/b/", S3Settings(**bucket.settings()))
     return open_storage(tmp_path if request.param == "local" else f"memory:/{tmp_path}")
 
 
 def test_what_was_put_is_read_found_and_deleted_and_commits_are_no_data(storage: Storage) -> None:
     assert (storage.find(), storage.names("_commits")) == ([], []), "an empty or missing place holds nothing"
-    storage.create("_commits/a/1.json", b"{}", "a")
+    for directory in "ab":
+        storage.create(f"_commits/{directory}/1.json", b"{}", "a")
+    assert storage.find() == []
     storage.put({"table=a/x": b"1", "table=b/y": b"2"}, "a-00")
     storage.put({"table=a/x": b"3"}, "a-00")
     assert (storage.read("table=a/x"), sorted(storage.find())) == (b"3", ["table=a/x", "table=b/y"])
-    assert storage.names("_commits/a") == ["1.json"]
+    assert (sorted(storage.names("_commits")), storage.names("_commits/a")) == (["a", "b"], ["1.json"])
     storage.delete(["table=a/x", "table=a/never"])
     assert storage.find() == ["table=b/y"]
     assert_raises(FileNotFoundError, "", storage.read, "table=a/x")
@@ -36,7 +42,7 @@ def test_what_was_put_is_read_found_and_deleted_and_commits_are_no_data(storage:
 def test_of_many_writers_of_one_name_one_wins(storage: Storage) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda n: storage.create("_commits/a/1.json", str(n).encode(), "a"), range(8)))
-    if isinstance(storage, LocalStorage):  # the store in memory is for tests: it looks, then writes
+    if not isinstance(storage, RemoteStorage):  # the store in memory is for tests: it looks, then writes
         assert (won.count(True), storage.read("_commits/a/1.json")) == (1, str(won.index(True)).encode())
     assert storage.create("_commits/a/1.json", b"late", "a") is False
 

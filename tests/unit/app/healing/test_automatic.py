@@ -2,12 +2,11 @@
 
 import json
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from marketpulse.app.supervisor import Event
 from marketpulse.clock import ManualClock
 from marketpulse.query.stored_rows import Wanted
 from marketpulse.settings import Settings
+from vendor_server import Reply, Request, VendorServer
 
 HEALED = {"symbol": "A", "trades": 7, "changed": 1, "outcome": "healed"}
 OF_HISTORY = {"behind": 'source_rows_total{source="s",fate="behind"}', "ended": "histories_ended_total"}
@@ -31,23 +31,14 @@ class Worker:
 
     def __init__(self, run_dir: Path) -> None:
         self.counts: dict[str, int] = {}
-        worker = self
+        self.server = VendorServer(self.answer)
+        (run_dir / "process-0.json").write_text(json.dumps({"metrics_port": urlsplit(self.server.url).port}))
 
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                names = {n: f'dead_letters_total{{reason="{n}"}}' for n in worker.counts} | OF_HISTORY
-                lines = [f"marketpulse_{names[n]} {count}" for n, count in worker.counts.items()]
-                self.send_response(200)
-                self.end_headers()
-                types = [f"# TYPE marketpulse_{n} counter" for n in ("dead_letters", "source_rows", "histories_ended")]
-                self.wfile.write("\n".join([*types, *lines, ""]).encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        (run_dir / "process-0.json").write_text(json.dumps({"metrics_port": self.server.server_port}))
+    def answer(self, _: Request) -> Reply:
+        names = {n: f'dead_letters_total{{reason="{n}"}}' for n in self.counts} | OF_HISTORY
+        lines = [f"marketpulse_{names[n]} {count}" for n, count in self.counts.items()]
+        types = [f"# TYPE marketpulse_{n} counter" for n in ("dead_letters", "source_rows", "histories_ended")]
+        return Reply(200, "\n".join([*types, *lines, ""]).encode())
 
 
 @pytest.fixture
@@ -56,7 +47,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         (tmp_path / name).mkdir()
     worker = Worker(tmp_path / "run")
     yield worker
-    worker.server.shutdown()
+    worker.server.close()
 
 
 def run_of(heal: AutomaticHeal) -> None:
