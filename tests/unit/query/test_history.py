@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,10 +11,8 @@ import pytest
 
 from board_rows import row
 from lake_store import LakeRows
-from marketpulse.catalog import open_visible
-from marketpulse.clock import ManualClock
 from marketpulse.errors import ParameterError
-from marketpulse.model.rows import ALERT, BAR, indicators_schema
+from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.ports import AlertSpan, BarSpan, SinkBatch
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.history import LakeHistory
@@ -100,35 +97,18 @@ def test_a_page_is_read_anew_once_the_lake_has_more_alerts_come_by_key(lake: Lak
     assert "receipt" not in history.alerts(AlertSpan()).column_names
 
 
-def write(settings: Settings, *batches: SinkBatch) -> None:
-    sink = open_sink(settings, "lake", ManualClock(10**18))
-    sink.resume()
-    for batch in batches:
-        sink.write(batch)
-    sink.flush()
-    sink.close()
-
-
-def store_stretch(settings: Settings, *rows: dict[str, Any], partition: int = 0, first_offset: int = 0) -> None:
-    """A stretch of `bars` and one of `indicators`, a record each row."""
-    schemas = {"bars": BAR, "indicators": indicators_schema(NAMES)}
-    batches = {table: pa.RecordBatch.from_pylist(list(rows), schema) for table, schema in schemas.items()}
-    end = first_offset + len(rows)
-    write(settings, *(SinkBatch(table, table, partition, first_offset, end, rows) for table, rows in batches.items()))
-
-
 def series(symbol: str, timeframe: str, length_s: int, count: int, start_s: int = 0) -> list[dict[str, Any]]:
     opens = [start_s + i * length_s for i in range(count)]
     return [row(symbol, timeframe, at, i + 1.0, sma_20=i + 0.5, vwap=None) for i, at in enumerate(opens)]
 
 
-def test_each_series_gives_its_newest_bars_however_many_the_others_have(settings: Settings) -> None:
-    store_stretch(
-        settings, *series("AAA", "1s", 1, 900, start_s=10**9), *series("AAA", "1m", 60, 70, start_s=10**9),
+def test_each_series_gives_its_newest_bars_however_many_the_others_have(lake: LakeRows) -> None:
+    add(
+        lake, *series("AAA", "1s", 1, 900, start_s=10**9), *series("AAA", "1m", 60, 70, start_s=10**9),
         *series("OLD", "1m", 60, 60), *series("OLD", "1d", 86_400, 7),
     )  # fmt: skip
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for batch in RecentRows(settings, 50).batches():
+    for batch in RecentRows(lake.settings, 50).batches():
         for line in batch.rows.to_pylist():
             number = line["close"] if batch.topic == "bars" else line["sma_20"] + 0.5
             found[batch.topic, line["symbol"], line["timeframe"]].append(number)
@@ -140,7 +120,13 @@ def test_each_series_gives_its_newest_bars_however_many_the_others_have(settings
 def test_rows_come_with_the_contracts_schemas_and_say_how_far_each_partition_is_held(settings: Settings) -> None:
     recent = RecentRows(settings, 50)
     assert (recent.positions(), list(recent.batches())) == ({}, []), "a lake without bars"
-    store_stretch(settings, *series("AAA", "1s", 1, 3), partition=2, first_offset=5)
+    sink = open_sink(settings, "lake")
+    sink.resume()
+    for table, schema in (("bars", BAR), ("indicators", indicators_schema(NAMES))):
+        rows = pa.RecordBatch.from_pylist(series("AAA", "1s", 1, 3), schema)
+        sink.write(SinkBatch(table, table, 2, 5, 8, rows))
+    sink.flush()
+    sink.close()
     bars, values = RecentRows(settings, 50).batches()
     assert (bars.rows.schema, values.rows.schema) == (BAR, indicators_schema(NAMES))
     assert RecentRows(settings, 50).positions() == {("bars", 2): 8, ("indicators", 2): 8}
@@ -161,10 +147,10 @@ ROWS = [
 ]  # fmt: skip
 
 
-def test_a_page_begins_with_the_newest_and_with_what_stands(settings: Settings) -> None:
-    assert list(newest_alerts(LakeQuery(settings), 3)) == [], "an empty lake has none"
-    write(settings, SinkBatch("alerts", "alerts", 0, 0, len(ROWS), pa.RecordBatch.from_pylist(ROWS, ALERT)))
-    rows = [row for batch in newest_alerts(LakeQuery(settings), 3) for row in batch.to_pylist()]
+def test_a_page_begins_with_the_newest_and_with_what_stands(lake: LakeRows, query: LakeQuery) -> None:
+    assert list(newest_alerts(query, 3)) == [], "an empty lake has none"
+    lake.add("alerts", ROWS)
+    rows = [row for batch in newest_alerts(query, 3) for row in batch.to_pylist()]
     assert [(row["event_time_ns"], row["symbol"]) for row in rows] == [
         (1, "A"), (2, "A"), (3, "B"), (5, "B's"), (27, "C"), (28, "C"), (29, "C"),
     ]  # fmt: skip
@@ -178,36 +164,25 @@ WITHDRAWN = dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | 
 
 
 class Topics:
-    """The topics `bars`, `indicators` and `alerts`, a record each row, and a lake behind them."""
+    """The topics `bars`, `indicators` and `alerts`, and a lake behind them."""
 
-    def __init__(self, directory: Path) -> None:
-        self.settings = Settings(data_dir=directory)
-        self.end = 0
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.lake = settings, LakeRows(settings)
 
     def store(self, bars: Rows, values: Rows | None = None, alerts: Rows | None = None) -> None:
-        """One flush of a sink that has just been started."""
-        sink = open_sink(self.settings, "lake", ManualClock(10**18))
-        sink.resume()
-        of_indicators = (bars if values is None else values, indicators_schema(INDICATORS))
-        rows = {"bars": (bars, BAR), "indicators": of_indicators, "alerts": (alerts or [], ALERT)}
-        end = self.end + max(len(own) for own, _ in rows.values())
-        for table, (own, schema) in rows.items():
-            sink.write(SinkBatch(table, table, 0, self.end, end, pa.RecordBatch.from_pylist(own, schema=schema)))
-        sink.flush()
-        sink.close()
-        self.end = end
+        """Each table by a sink that has just been started."""
+        for table, rows in {"bars": bars, "indicators": bars if values is None else values, "alerts": alerts}.items():
+            if rows:
+                self.lake.add(table, rows, INDICATORS)
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(LakeQuery(self.settings)) as query:
             return [tuple(found.values()) for found in query.run(sql).to_pylist()]
 
-    def files(self) -> list[Path]:
-        return [Path(file.path) for file in open_visible(self.settings).read(["bars"])["bars"].files]
-
 
 @pytest.fixture
-def topics(tmp_path: Path) -> Topics:
-    return Topics(tmp_path)
+def topics(settings: Settings) -> Topics:
+    return Topics(settings)
 
 
 def minute(number: int, close: float, revision: int = 0, **other: Any) -> dict[str, Any]:
@@ -262,11 +237,11 @@ def test_compaction_and_restarts_keep_every_revision_once_and_in_the_order_of_th
     count = 2 * FILES_MAX + 3
     for n in range(count):  # each flush is a sink started anew: a new bar, and a revision of the second
         topics.store([minute(10 + n, float(n)), minute(1, float(n), n)])
-    assert len(topics.files()) < count / 2, "small files were merged"
+    assert len(topics.lake.files("bars")) < count / 2, "small files were merged"
     history = "SELECT revision, close FROM bars_history WHERE open_time_ns = 60000000000 ORDER BY revision"
     assert topics.ask(history) == [(n, float(n)) for n in range(count)]
     assert topics.ask("SELECT count(*) AS n FROM bars_history") == [(2 * count,)]
-    for path in topics.files():
+    for path in topics.lake.files("bars"):
         found = [r for r in pa.parquet.read_table(path).to_pylist() if r["open_time_ns"] == 60 * 10**9]
         assert [r["revision"] for r in found] == sorted(r["revision"] for r in found)
     last = (count - 1, float(count - 1))
