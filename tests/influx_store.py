@@ -9,6 +9,7 @@ import pytest
 
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
+from marketpulse.telemetry import REGISTRY
 from sink_stores import OnServer, Row
 from time_series_servers import PASSWORD, USER, InfluxServer
 
@@ -77,3 +78,8 @@ def influx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxSe
 @pytest.fixture
 def influx_store(influx_server: InfluxServer) -> InfluxStore:
     return InfluxStore(influx_server)
+
+
+def refused_points(reason: str) -> float:
+    labels = {"sink": "influx", "reason": reason}
+    return REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0

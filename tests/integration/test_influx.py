@@ -11,7 +11,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from influx_store import InfluxStore
+from influx_store import InfluxStore, refused_points
 from log_of_rows import HOUR_NS, START_NS, batch
 from marketpulse.errors import Fatal, Retryable, SettingsError
 from marketpulse.model.rows import ALERT, indicators_schema
@@ -19,7 +19,7 @@ from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.settings import InfluxSettings
 from marketpulse.sinks.influx import InfluxSink, open_influx
-from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 from time_series_servers import PASSWORD, USER, InfluxServer, Server, victoria_metrics
 
 
@@ -44,11 +44,6 @@ def trade(time_ns: int, offset: int, row: int) -> dict[str, Any]:
 def bar(open_time_ns: int, **given: Any) -> dict[str, Any]:
     head = {"symbol": "A", "timeframe": "1m", "close_time_ns": open_time_ns + 60 * 10**9, "revision": 0, "close": 1.0}
     return {**head, "open_time_ns": open_time_ns, **given}
-
-
-def refused_points(reason: str) -> float:
-    labels = {"sink": "influx", "reason": reason}
-    return REGISTRY.get_sample_value("marketpulse_points_refused_total", labels) or 0
 
 
 def test_trades_of_one_nanosecond_are_all_there_whatever_the_cut(influx_store: InfluxStore) -> None:
@@ -128,8 +123,7 @@ def test_a_login_that_may_only_write_needs_its_database(influx_store: InfluxStor
     sink = opened(influx_store, user=user, password="w")
     sink.resume()
     sink.write(batch("bars", 0, 0, 20))
-    with pytest.raises(Fatal, match=f"{name}.*nothing is lost"):
-        sink.flush()
+    assert_raises(Fatal, f"{name}.*nothing is lost", sink.flush)
     server.query(f'CREATE DATABASE "{name}"')
     server.query(f'GRANT WRITE ON "{name}" TO "{user}"')
     sink.flush()
@@ -144,8 +138,7 @@ def test_a_hanging_server_is_waited_for_bodies_shrink_to_its_limit_and_too_many_
         sink = opened(store, timeout_s=1)
         sink.write(batch("bars", 0, 0, 20))
         server.signal(signal.SIGSTOP)
-        with pytest.raises(Retryable, match=r"does not answer .*; nothing is lost"):
-            sink.flush()
+        assert_raises(Retryable, r"does not answer .*; nothing is lost", sink.flush)
         server.signal(signal.SIGCONT)
         sink.flush()
         assert len(store.rows("bars")) == 16

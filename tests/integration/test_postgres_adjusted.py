@@ -1,6 +1,5 @@
 """Bars adjusted for splits and dividends, on the real server: the same numbers as in the lake."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from adjusted_rows import DAY_NS, FEB_13_NS, PUBLISHED, bar, event
 from lake_store import LakeRows
 from marketpulse.clock import ManualClock
 from marketpulse.model.tables import TABLES
@@ -18,30 +18,10 @@ from marketpulse.settings import PostgresSettings, Settings
 from marketpulse.sinks.postgres import open_postgres
 from postgres_store import PostgresPlace
 
-DAY_NS = 86_400 * 10**9
-FEB_13_NS = 12_096 * DAY_NS  # 2003-02-13
 VIEWS = ("bars", "bars_adjusted", "bars_total_return")
 COLUMNS = "symbol, timeframe, open_time_ns, source, open, high, low, close, volume, vwap"
 Row = dict[str, Any]
 Put = Callable[[str, list[Row]], None]
-
-PUBLISHED = [(0, 46.99, 23.42), (1, 48.30, 24.07), (5, 24.96, 24.88), (6, 24.53, 24.53)]
-"""Yahoo's example of its adjusted closes: days since 2003-02-13, Microsoft's close, the same adjusted."""
-
-
-def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> Row:
-    at = FEB_13_NS + day * DAY_NS
-    row = {"symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "source": "files"}
-    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), close)
-    return {**row, **prices, "volume": 100.0, "trade_count": 7, "revision": 0, **other}
-
-
-def event(kind: str, day: int, value: float, offset: int, symbol: str = "MSFT", **other: Any) -> Row:
-    at = FEB_13_NS + day * DAY_NS
-    topic, source = other.pop("topic", "market"), other.pop("source", "files")
-    body = {"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other}
-    place = {"topic": topic, "partition": 0, "offset": offset, "row": 0}
-    return {"type": kind, "symbol": symbol, "source": source, "event_time_ns": at, "body": json.dumps(body), **place}
 
 
 @pytest.fixture
@@ -76,7 +56,9 @@ def test_total_returns_are_the_published_adjusted_closes(put: Put, place: Postgr
     put("events", [event("split", 5, 2.0, 0), event("dividend", 6, 0.08, 1)])
     closes = [round(row["close"], 2) for row in both(place, tmp_path, "bars_total_return")]
     assert closes == [published for _, _, published in PUBLISHED]
-    assert [row["volume"] for row in both(place, tmp_path, "bars_adjusted")] == [200, 200, 100, 100]
+    halved = both(place, tmp_path, "bars_adjusted")
+    assert [row["close"] for row in halved] == [46.99 / 2, 48.30 / 2, 24.96, 24.53]
+    assert [row["volume"] for row in halved] == [200, 200, 100, 100]
     assert [row["close"] for row in both(place, tmp_path, "bars")] == [c for _, c, _ in PUBLISHED]
 
 

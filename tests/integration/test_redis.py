@@ -194,7 +194,7 @@ def test_revisions_and_late_bars_move_the_rankings(place: Place) -> None:
     place.store("bars", {**first, "high": 105.0, "volume": 12.0, "vwap": 104.0, "revision": 1})
     assert place.ranking("volume") == [("A", 17.0)]
     assert place.ranking("value") == [("A", 104.0 * 12 + 106 * 5)]
-    assert place.price("A", "high") == ["109.0"]  # 110 was cancelled
+    assert place.price("A", "open", "high", "low", "close") == ["101.0", "109.0", "101.0", "104.0"]  # 110 was cancelled
     place.store("bars", minute("A", 2, 99.0, 98.0, 1.0, 98.5))  # a late trade where there was no bar
     assert place.ranking("volume") == [("A", 18.0)]
     assert place.price("A", "low", "close") == ["98.0", "104.0"]

@@ -1,52 +1,25 @@
 """Splits and dividends at read time, over a real lake."""
 
-import json
 from typing import Any
 
 import polars as pl
 import pytest
 
+from adjusted_rows import DAY_NS, FEB_13_NS, PUBLISHED, bar, event
 from lake_store import LakeRows
 from marketpulse.model.adjusting import Step
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.history import LakeHistory
 from marketpulse.sources.defaults import bundled
 
-DAY_NS, HOUR_NS = 86_400 * 10**9, 3_600 * 10**9
-FEB_13_NS = 12_096 * DAY_NS  # 2003-02-13
+HOUR_NS = 3_600 * 10**9
 BARS = ("bars", "bars_adjusted", "bars_total_return")
-
-# Yahoo's published example of its column of adjusted closes: Microsoft in February 2003. It split 2 for 1 on the 18th and
-# paid 0.08 for a share on the 19th.
-PUBLISHED = [(0, 46.99, 23.42), (1, 48.30, 24.07), (5, 24.96, 24.88), (6, 24.53, 24.53)]
-
-
-def bar(day: int, close: float, symbol: str = "MSFT", **other: Any) -> dict[str, Any]:
-    at, prices = FEB_13_NS + day * DAY_NS, dict.fromkeys(("open", "high", "low", "close", "vwap"), close)
-    head = {"symbol": symbol, "timeframe": "1d", "open_time_ns": at, "close_time_ns": at + DAY_NS, "source": "files"}
-    return {**head, **prices, "volume": 100.0, "trade_count": 7, "revision": 0, **other}
-
-
-def event(kind: str, day: int, value: float, offset: int = 0, symbol: str = "MSFT", **other: Any) -> dict[str, Any]:
-    at = FEB_13_NS + day * DAY_NS
-    place = {"topic": other.pop("topic", "market"), "partition": 0, "offset": offset, "row": 0}
-    head = {"type": kind, "symbol": symbol, "source": other.pop("source", "files"), "event_time_ns": at, **place}
-    return {**head, "body": json.dumps({"ratio" if kind == "split" else "amount": value, "ex_time_ns": at, **other})}
 
 
 def column(query: LakeQuery, view: str, name: str = "close", symbol: str = "MSFT") -> list[Any]:
     rows = query.run(f"SELECT {name} FROM {view} WHERE symbol = '{symbol}' ORDER BY open_time_ns")  # noqa: S608
     found: list[Any] = rows[name].to_pylist()
     return found
-
-
-def test_total_returns_are_the_published_adjusted_closes(lake: LakeRows, query: LakeQuery) -> None:
-    lake.add("bars", [bar(day, close) for day, close, _ in PUBLISHED])
-    lake.add("events", [event("split", 5, 2.0), event("dividend", 6, 0.08, 1)])
-    assert [round(close, 2) for close in column(query, "bars_total_return")] == [p for _, _, p in PUBLISHED]
-    assert column(query, "bars_adjusted") == [46.99 / 2, 48.30 / 2, 24.96, 24.53]
-    assert column(query, "bars_adjusted", "volume") == [200.0, 200.0, 100.0, 100.0]
-    assert column(query, "bars") == [close for _, close, _ in PUBLISHED], "what is stored stays as it is"
 
 
 def test_adjusted_views_have_the_columns_of_bars_and_rows_without_events(lake: LakeRows, query: LakeQuery) -> None:

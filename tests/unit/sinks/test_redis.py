@@ -106,23 +106,6 @@ def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn
     assert (series[8], series[-1]) == (["1"], ["close", "12.0"])
 
 
-def test_a_days_figures_follow_from_its_bars_also_stored_ones_and_its_own_bar_takes_their_place() -> None:
-    first = operations(plan(bars=[bar(0, 10.0), bar(1, 12.0)]), [{}])
-    stored = next(o for o in first if o[:2] == ["put", "mp:sessions:A"])
-    assert stored[3][0] == DAY
-    parts = next(o for o in first if o[:2] == ["put", f"mp:parts:A:{DAY}"])
-    again = plan(bars=[bar(0, 11.0, revision=1)])
-    answers = [dict(zip(stored[3][::2], stored[3][1::2], strict=True))]
-    assert again.more_questions(answers) == [("HGETALL", f"mp:parts:A:{DAY}")]
-    done = orjson.loads(again.operations([dict(zip(parts[3][::2], parts[3][1::2], strict=True))]))
-    day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
-    assert (day["open"], day["high"], day["low"], day["close"], day["volume"]) == (11.0, 12.0, 11.0, 12.0, 4.0)
-    done = operations(plan(bars=[bar(0, 10.0), bar(0, 20.0, timeframe="1d")]), [{}])
-    assert ["call", "DEL", f"mp:parts:A:{DAY}"] in done
-    day = json.loads(next(o for o in done if o[:2] == ["put", "mp:sessions:A"])[3][1])
-    assert day["close"] == 20.0
-
-
 SECRET_SETTINGS = RedisSettings(password="hidden")
 
 

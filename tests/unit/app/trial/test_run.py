@@ -15,9 +15,9 @@ from marketpulse.app.trial.run import try_rule
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.errors import ParameterError, QueryCancelled
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
-from marketpulse.ports import AlertTrial, SinkBatch
+from marketpulse.ports import AlertTrial
 from marketpulse.settings import Settings
-from marketpulse.sinks import open_sink
+from real_rows import store
 from refused import assert_raises
 
 RULES: list[dict[str, Any]] = [
@@ -63,12 +63,8 @@ class Stored:
             "indicators": indicators.cast(indicators_schema(config.columns())),
             "alerts": pa.RecordBatch.from_pylist(self.alerts, ALERT),
         }
-        sink = open_sink(settings, "lake")
-        sink.resume()
         for table, batch in rows.items():
-            sink.write(SinkBatch(table, table, 0, 0, len(batch), batch))
-        sink.flush()
-        sink.close()
+            store(settings, table, pa.Table.from_batches([batch]), table)
 
     def firings(self, rule: str) -> list[tuple[str, int, float | None]]:
         """The raises that stood in the end."""
