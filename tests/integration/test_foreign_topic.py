@@ -18,6 +18,7 @@ from marketpulse.kafka import foreign
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.foreign import KafkaForeignTopic
 from marketpulse.settings import KafkaSourceSettings, Settings
+from refused import assert_raises
 from stored_pipeline import Working
 from waiting import wait_until
 
@@ -110,11 +111,9 @@ def partitions_of(topic: BareTopic) -> int:
 
 def test_a_missing_topic_is_waited_for_with_advice_or_made_on_request(settings: Settings, missing: BareTopic) -> None:
     waiting = KafkaForeignTopic(settings, missing.name)
-    with pytest.raises(Retryable, match=rf"{missing.name} does not exist: .*KAFKA_TOPIC.*--create"):
-        waiting.poll(0.1)
+    assert_raises(Retryable, rf"{missing.name} does not exist: .*KAFKA_TOPIC.*--create", waiting.poll, 0.1)
     creating = KafkaForeignTopic(changed(settings, kafka={"partitions": 3}), missing.name, create=True)
-    with pytest.raises(Retryable, match="does not exist any more, and rows of it were read"):
-        creating.seek({0: 5})
+    assert_raises(Retryable, "does not exist any more, and rows of it were read", creating.seek, {0: 5})
     assert partitions_of(missing) == 0
     creating.seek({})
     assert (partitions_of(missing), creating.created) == (
@@ -129,8 +128,7 @@ def test_a_missing_topic_is_waited_for_with_advice_or_made_on_request(settings: 
 def test_a_topic_that_cannot_be_created_is_waited_for_too(settings: Settings, missing: BareTopic) -> None:
     """Somebody else may create it, or a broker come back."""
     reader = KafkaForeignTopic(changed(settings, kafka={"replication_factor": 3}), missing.name, create=True)
-    with pytest.raises(Retryable, match=rf"{missing.name} does not exist; .*the cluster has 1 broker"):
-        reader.seek({})
+    assert_raises(Retryable, rf"{missing.name} does not exist; .*the cluster has 1 broker", reader.seek, {})
     missing.make(1)
     wait_until(lambda: partitions_of(missing))
     reader.seek({})

@@ -20,6 +20,7 @@ from marketpulse.errors import Fatal
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
+from refused import assert_raises
 from small_loads import lines, load_in_small_steps
 from stored_pipeline import Pipeline, Working, wait_until_taken
 from vendor_server import Reply, vendor
@@ -223,13 +224,11 @@ def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_on
     pipeline.write(*live(0.0))
     with pipeline.running():
         pipeline.wait_until_taken()
-        with pytest.raises(Fatal, match="running"):
-            loaded(settings, known)
+        assert_raises(Fatal, "running", loaded, settings, known)
     assert loaded(
         settings, write_lines(tmp_path / "more.jsonl", [{**r, "symbol": mine} for r in history()])
     ).handed_over
-    with pytest.raises(Fatal, match="already knows"):
-        loaded(settings, known)
+    assert_raises(Fatal, "already knows", loaded, settings, known)
     pipeline.run([trade(mine, 201 + n, 30 + n, 1) for n in range(5)] + [heartbeat(400)])
     bars = [r for r in stored(settings, "indicators") if r["symbol"] == mine and r["timeframe"] == "1s"]
     live_ones = [r for r in bars if r["receipt"]["topic"] == settings.topic("market")]

@@ -28,6 +28,7 @@ from marketpulse.settings import PostgresSettings
 from marketpulse.sinks import postgres, postgres_client, postgres_schema, postgres_upkeep
 from marketpulse.sinks.postgres import PostgresSink, open_postgres
 from postgres_store import PASSWORD, USER, PostgresPlace, PostgresServer
+from refused import assert_raises
 from storing_child import store
 from waiting import wait_until
 
@@ -217,8 +218,7 @@ def test_removed_offsets_double_nothing_dropped_schemas_refill(place: PostgresPl
     place.sql("DROP SCHEMA marketpulse CASCADE")
     sink.write(batch("bars", 0, 60, 70))
     for said in ("nothing is lost", "has lost rows of bars-00"):
-        with pytest.raises(Retryable, match=said):
-            sink.flush()
+        assert_raises(Retryable, said, sink.flush)
     store(sink, end=70, cut=10)
     assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(2 * 56)]
 
@@ -522,8 +522,7 @@ def test_a_full_disk_is_waited_for(place: PostgresPlace, opened: Open) -> None:
     )
     sink.write(batch("bars", 0, 10, 20))
     sink.write(batch("trades", 0, 10, 20))
-    with pytest.raises(Retryable, match="free some space there; nothing is lost"):
-        sink.flush()
+    assert_raises(Retryable, "free some space there; nothing is lost", sink.flush)
     assert place.sql('SELECT count(*) FROM marketpulse.trades WHERE "offset" >= 10') == ["0"]
     place.sql("DROP TRIGGER full_disk ON marketpulse.bars")
     sink.flush()
@@ -538,8 +537,7 @@ def test_a_statement_that_waits_too_long_is_given_up_and_tried_again(place: Post
     locks = "SELECT count(*) FROM pg_locks WHERE relation = 'marketpulse.bars'::regclass AND mode = 'AccessExclusiveLock' AND granted"
     wait_until(lambda: place.sql(locks) != ["0"])
     sink.write(batch("bars", 0, 10, 20))
-    with pytest.raises(Retryable, match="nothing is lost"):
-        sink.flush()
+    assert_raises(Retryable, "nothing is lost", sink.flush)
     holder.join()
     sink.flush()
     assert place.sql("SELECT count(*) FROM marketpulse.bars WHERE receipt_first_offset >= 10") == ["8"]
@@ -554,8 +552,7 @@ def test_a_server_that_hangs_is_noticed(opened: Open, monkeypatch: pytest.Monkey
         store(sink, end=10, cut=10)
         sink.write(batch("bars", 0, 10, 20))
         server.freeze()
-        with pytest.raises(Retryable, match=r"has not answered for 1.5 s: trying again, nothing is lost"):
-            sink.flush()
+        assert_raises(Retryable, r"has not answered for 1.5 s: trying again, nothing is lost", sink.flush)
         server.thaw()
         sink.flush()
         assert place.sql("SELECT count(*) FROM marketpulse.bars WHERE receipt_first_offset >= 10") == ["8"]

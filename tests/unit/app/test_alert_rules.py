@@ -11,6 +11,7 @@ from marketpulse.app.alert_rules import put_rule, read_fields
 from marketpulse.app.engine_config import engine_config
 from marketpulse.errors import EnvironmentProblem, ParameterError
 from marketpulse.settings import Settings
+from refused import assert_raises
 
 FIELDS = {"name": "high", "expression": "close > 100", "cooldown_s": 600, "symbols": ["AAPL", "BTC-*"]}
 CONFIG = engine_config(Settings(engine={"timeframes": ("1s", "1m"), "indicators": "rsi(14),sma(20),vwap"}).engine)
@@ -26,8 +27,7 @@ def test_a_rule_is_read_from_json_or_toml_and_the_language_names_every_column_an
     for text in (json.dumps(FIELDS), toml):
         assert read_fields(text, "rule") == FIELDS
     for text in ('{"name": "high"', "name: high", "[1, 2]"):
-        with pytest.raises(ParameterError, match=r"rule\.toml: neither a JSON object nor TOML"):
-            read_fields(text, "rule.toml")
+        assert_raises(ParameterError, r"rule\.toml: neither a JSON object nor TOML", read_fields, text, "rule.toml")
     found = language(CONFIG)
     assert [c["name"] for c in found["columns"]][-3:] == ["rsi_14", "sma_20", "session_vwap"]
     assert (found["timeframes"], found["usual_timeframe"]) == (["1s", "1m"], "1s")
@@ -52,8 +52,7 @@ def test_a_rule_with_a_fault_is_refused_without_a_broker(settings: Settings, fie
 
 @pytest.mark.usefixtures("own_place")
 def test_without_a_broker_a_good_rule_is_not_put_and_that_is_said(settings: Settings) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"no broker runs on .*marketpulse up"):
-        put_rule(settings, FIELDS)
+    assert_raises(EnvironmentProblem, r"no broker runs on .*marketpulse up", put_rule, settings, FIELDS)
 
 
 def faults(**fields: Any) -> list[tuple[str, int | None]]:

@@ -11,6 +11,7 @@ from marketpulse import settings as tree
 from marketpulse.errors import SettingsError
 from marketpulse.model.tables import EVENT_TIME_COLUMN
 from marketpulse.settings.stores import TIMED_TABLES
+from refused import assert_raises
 
 CONFIG = Path("marketpulse.toml")
 DOTENV = Path(".env")
@@ -100,8 +101,7 @@ def test_dotenv_may_have_names_of_existing_projects_and_other_programs_but_no_mi
     DOTENV.write_text("EDITOR_THEME=dark\nSQL=postgres://x\nMARKETPULSE_KAFKA__PARTITIONS=25\n")
     assert tree.load_settings().kafka.partitions == 25
     DOTENV.write_text("MARKETPULSE_KAFKAA__PARTITIONS=25\n")
-    with pytest.raises(SettingsError, match="marketpulse_kafkaa__partitions"):
-        tree.load_settings()
+    assert_raises(SettingsError, "marketpulse_kafkaa__partitions", tree.load_settings)
 
 
 def test_dotenvs_example_is_read_and_redis_password_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,6 @@ def test_keys_of_feeds_are_known_by_others_names(variable: str, name: str, monke
 
 
 def test_a_symbol_s_bars_come_from_one_origin_and_the_tables_with_a_time_are_those_of_the_model() -> None:
-    with pytest.raises(ValidationError, match="set trades or bars to false"):
-        tree.AlpacaSettings(symbols=("AAPL",), bars=True)
+    assert_raises(ValidationError, "set trades or bars to false", tree.AlpacaSettings, symbols=("AAPL",), bars=True)
     assert tree.AlpacaSettings(symbols=("AAPL",), trades=False, bars=True).bars
     assert set(TIMED_TABLES) == {table for table, column in EVENT_TIME_COLUMN.items() if column is not None}

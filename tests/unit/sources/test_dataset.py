@@ -33,6 +33,7 @@ from marketpulse.sources.known_files import known_columns, symbol_of
 from marketpulse.sources.normalise import Rows
 from marketpulse.sources.plain_trades import plain_reader
 from marketpulse.sources.tape import Tape, build
+from refused import assert_raises
 from vendor_server import NEW_YORK, ns
 
 SECOND = 10**9
@@ -140,11 +141,9 @@ def test_a_bad_row_does_not_stop_the_others_but_no_usable_row_and_weekly_bars_ar
     assert [(r.row, r.reason) for r in data.rejected] == list(enumerate(reasons, 3))
     assert data.rejected[1].value == b"2026-01-02T15:00:01Z,A,zero,1"
     assert "'zero'" in data.rejected[1].detail
-    with pytest.raises(Fatal, match=r"no usable row.*line 2.*--map"):
-        loaded(tmp_path, "time,price\nnever,1\n")
+    assert_raises(Fatal, r"no usable row.*line 2.*--map", loaded, tmp_path, "time,price\nnever,1\n")
     text = "Date,Open,High,Low,Close\n" + "".join(f"2020-01-{d:02d},1,2,1,2\n" for d in (3, 10, 17))
-    with pytest.raises(Fatal, match="7 days apart"):
-        loaded(tmp_path, text)
+    assert_raises(Fatal, "7 days apart", loaded, tmp_path, text)
     assert len(loaded(tmp_path, text, timeframe="1d").tape) == 3
 
 

@@ -20,6 +20,7 @@ from marketpulse.sources.defaults import bundled, default_sources, source_name
 from marketpulse.sources.files import blocks_of_lines, expand, fingerprint, line_ends, open_bytes, stem
 from marketpulse.sources.json_rows import from_records, read_json
 from marketpulse.sources.remote import fetch, gather, is_url, name_in, objects_under
+from refused import assert_raises
 from s3_server import Bucket
 from vendor_server import Reply, Request, vendor
 
@@ -66,8 +67,7 @@ def test_a_line_break_inside_quotes_ends_no_line_and_a_damaged_file_or_no_csv_sa
         list(blocks_of_lines(stream, damaged))
     names = r"3 names \(a, b, c\).*2 fields"
     for data, says in ((b"", "empty"), (b"hello\nworld\n", "is it CSV"), (b"a,b,c\n1,2\n3,4\n", names)):
-        with pytest.raises(Fatal, match=says):
-            csv(tmp_path, data)
+        assert_raises(Fatal, says, csv, tmp_path, data)
 
 
 Places = list[tuple[int, bytes]]
@@ -174,8 +174,7 @@ def test_json_may_hold_numbers_as_texts_and_nan_and_several_rows_a_record_each_i
     assert ([float(r["p"]) for r in rows], faults) == ([1.5, 2.5], [])
     rows, faults, _ = json_of(tmp_path, b'{"p":NaN}\n{"p":2}\n')
     assert (len(rows), faults) == (2, [])
-    with pytest.raises(Fatal, match="not JSON"):
-        json_of(tmp_path, b"[1, 2")
+    assert_raises(Fatal, "not JSON", json_of, tmp_path, b"[1, 2")
     values = [b'{"p":1}', b'[{"p":2},{"p":3}]', b"\x00bin", b'{"p":4}', *DEEP]
     raw, of_record = from_records(values, "t", range(10, 17))
     assert (raw.frame["p"].to_list(), of_record) == ([1, 2, 3, 4], [0, 1, 1, 3])
@@ -194,8 +193,7 @@ def test_a_first_run_has_named_sources_bundled_files_with_licences_and_a_simulat
     assert isinstance(market, SimulateSettings)
     for file in bundled(".").rglob("*.csv"):
         assert list(file.parent.glob("LICENSE*")), file
-    with pytest.raises(ParameterError, match=r"daily/AAPL\.csv"):
-        bundled("daily/TSLA.csv")
+    assert_raises(ParameterError, r"daily/AAPL\.csv", bundled, "daily/TSLA.csv")
     given = (("replay", "daily"), ("simulate", "market"), ("simulate", "simulate"), ("replay", "replay-x"))
     assert [source_name(*one) for one in given] == ["replay-daily", "simulate-market", "simulate", "replay-x"]
 
@@ -217,8 +215,7 @@ def test_a_file_comes_whole_from_good_urls_and_a_fault_says_what_it_was_and_no_s
     assert [is_url(name) for name in ("s3://bucket/a.parquet", "data/a.parquet")] == [True, False]
     with pytest.raises(ParameterError, match="begins with"):
         fetch("ftp://host/a.csv", tmp_path, S3Settings())
-    with pytest.raises(ParameterError, match="names no file"):
-        name_in("https://host/")
+    assert_raises(ParameterError, "names no file", name_in, "https://host/")
     faults: dict[str, tuple[type[Exception], str]] = {
         "no.csv": (Fatal, "404"), "busy.csv": (Retryable, "503"), "short.csv": (Retryable, "try again"),
     }  # fmt: skip
@@ -240,15 +237,13 @@ def test_an_object_comes_whole_and_a_folder_is_all_data_files_below_it(s3_bucket
     path = fetch(f"{s3_bucket.url}/years/2024%20a.csv", tmp_path, settings, told.append)
     assert (path.name, path.read_bytes(), told[-1]) == ("2024 a.csv", data, len(data))
     assert len(told) > 1
-    with pytest.raises(Fatal, match="check bucket and name"):
-        fetch(f"{s3_bucket.url}/years/2025.csv", tmp_path, settings)
+    assert_raises(Fatal, "check bucket and name", fetch, f"{s3_bucket.url}/years/2025.csv", tmp_path, settings)
     for key in ("t/b/x y.csv", "t/a.jsonl.gz", "t/notes.md", "t/.hidden.csv", "tt/c.csv", "t/b/z.parquet"):
         s3_bucket.server.client.put_object(Bucket=s3_bucket.name, Key=key, Body=key.encode())
     settings = S3Settings(**s3_bucket.settings())
     found = objects_under(f"{s3_bucket.url}/t/", settings)
     assert found == [f"{s3_bucket.url}/{key}" for key in ("t/a.jsonl.gz", "t/b/x%20y.csv", "t/b/z.parquet")]
-    with pytest.raises(Fatal, match=r"holds no file that ends in \.csv"):
-        objects_under(f"{s3_bucket.url}/nothing/", settings)
+    assert_raises(Fatal, r"holds no file that ends in \.csv", objects_under, f"{s3_bucket.url}/nothing/", settings)
     here, beats = tmp_path / "here.csv", list[int]()
     here.write_text("here")
     names = [str(here), f"{s3_bucket.url}/t/", f"{s3_bucket.url}/tt/c.csv"]

@@ -23,6 +23,7 @@ from marketpulse.sources.arrivals import Arrivals
 from marketpulse.sources.avro_rows import avro_reader
 from marketpulse.sources.kafka_topic import KafkaTopicSource, begin_again
 from marketpulse.sources.kafka_window import TopicReader, Window
+from refused import assert_raises
 from vendor_server import Reply, Request, VendorServer, vendor
 
 NOW_S = 1_767_366_000
@@ -421,12 +422,10 @@ def test_a_value_that_is_no_avro_is_set_aside_and_others_stand(server: VendorSer
 
 def test_a_file_may_hold_the_schema_and_one_without_is_named(tmp_path: Path) -> None:
     settings = KafkaSourceSettings(topic="ticks", schema_file=tmp_path / "tick.avsc")
-    with pytest.raises(Fatal, match=r"tick\.avsc cannot be read: No such file"):
-        avro_reader(settings)
+    assert_raises(Fatal, r"tick\.avsc cannot be read: No such file", avro_reader, settings)
     for text in ("{", '{"type": "rekord"}'):
         (tmp_path / "tick.avsc").write_text(text)
-        with pytest.raises(Fatal, match=r"tick\.avsc holds no Avro schema"):
-            avro_reader(settings)
+        assert_raises(Fatal, r"tick\.avsc holds no Avro schema", avro_reader, settings)
     (tmp_path / "tick.avsc").write_text(json.dumps(TICK))
     for header, value in ((True, framed(1, bare(TICK))), (False, bare(TICK))):
         ((row,), broken, _) = decoded(settings.model_copy(update={"schema_header": header}), value)

@@ -25,6 +25,7 @@ from marketpulse.sources import push_server
 from marketpulse.sources.push import HttpSource
 from marketpulse.sources.push_requests import AWAY_S, Push, Waiting
 from marketpulse.sources.stdin import Lines, StdinSource
+from refused import assert_raises
 
 WORD = "a-token-of-more-than-20-letters"
 GOOD = {"Authorization": f"Bearer {WORD}"}
@@ -197,15 +198,13 @@ def test_a_request_that_does_not_arrive_is_ended_and_an_address_has_so_many_conn
 
 
 def test_rows_that_say_nothing_we_know_are_told_so_and_without_token_or_free_port_it_does_not_begin() -> None:
-    with pytest.raises(SettingsError, match="MARKETPULSE_SOURCES__NAME__TOKEN"):
-        source(token=None)
+    assert_raises(SettingsError, "MARKETPULSE_SOURCES__NAME__TOKEN", source, token=None)
     with serving() as pushed:
         answer = answered(pushed, sent(pushed, b'{"colour": "blue"}'))
         assert answer.status_code == 422
         assert "cannot tell" in answer.json()["error"]
         port = int(pushed.url.rsplit(":", 1)[1].split("/")[0])
-        with pytest.raises(EnvironmentProblem, match="set port"):
-            source(port=port)
+        assert_raises(EnvironmentProblem, "set port", source, port=port)
 
 
 WORDS = sampled_from(["AAPL", "2026-03-02T15:00:00Z", "-1", "1m"])

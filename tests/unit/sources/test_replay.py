@@ -26,6 +26,7 @@ from marketpulse.sources.rounds import rounds_of
 from marketpulse.sources.sample import SampleSource
 from marketpulse.sources.sim_market import BLOCK, Block, Market, symbol_names
 from marketpulse.sources.simulate import SimulateSource
+from refused import assert_raises
 
 T0 = 1_767_366_000
 SECOND = 10**9
@@ -158,8 +159,7 @@ def test_a_speed_is_a_word_factor_or_rate_max_fills_polls_and_sessions_move_by_l
     speeds = {text: Speed.parse(text) for text in ("recorded", "20x", "0.5x", "500/s", " MAX ")}
     assert [*speeds.values()] == [*(Speed(factor=f) for f in (1.0, 20.0, 0.5)), Speed(rate=500.0), Speed()]
     for text in ("fast", "0x", "-1/s", "20", ""):
-        with pytest.raises(SettingsError, match="500/s"):
-            Speed.parse(text)
+        assert_raises(SettingsError, "500/s", Speed.parse, text)
     with pytest.raises(SettingsError, match="speed"):
         replay(written(tmp_path), speed="ludicrous")
     assert Pacer(Speed.parse("max"), ManualClock()).due(np.zeros(3 * ROWS_MAX, np.int64), 7) == 7 + ROWS_MAX
@@ -370,8 +370,7 @@ def test_live_rows_are_due_now_and_the_watermark_follows_the_clock_and_is_kept_a
         assert promised <= now
     assert promised
     assert 500 < seen == pytest.approx(300 * (clock.now_ns() - LIVE_NS) / 1e9, abs=128)  # trades and quotes together
-    with pytest.raises(SettingsError, match="yesterday"):
-        started(start="yesterday")
+    assert_raises(SettingsError, "yesterday", started, start="yesterday")
 
 
 def test_history_has_an_end_its_trades_stand_at_a_quote_and_it_resumes_where_it_was() -> None:

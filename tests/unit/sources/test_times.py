@@ -25,6 +25,7 @@ from marketpulse.sources.mapping import Plan, guess
 from marketpulse.sources.numbers import to_floats
 from marketpulse.sources.split_columns import LastCloses
 from marketpulse.sources.times import NAIVE, looks_day_first, parse_times
+from refused import assert_raises
 
 NEW_YORK = ZoneInfo("America/New_York")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,8 +90,7 @@ def test_typed_columns_keep_their_zone_a_format_wins_and_numbers_are_read_howeve
     assert not parse_times(pl.Series([date(2020, 7, 1)])).clock[0]
     assert parse_times(pl.Series(["2020.31.01_2105"]), "%Y.%d.%m_%H%M").local_ns[0] == ns(MOMENT.replace(second=0))
     assert parse_times(pl.Series(["31|01|2020"]), "%d|%m|%Y").local_ns[0] == ns(DAY)
-    with pytest.raises(SettingsError, match="Atlantis"):
-        LocalClock("Sea/Atlantis")
+    assert_raises(SettingsError, "Atlantis", LocalClock, "Sea/Atlantis")
     assert {text: number_of(text) for text in NUMBERS} == {text: (n, True, True) for text, n in NUMBERS.items()}
     for blank in ("", "  ", "null", "N/A", "NaN", "-", None):
         number, *state = number_of(blank)
@@ -260,8 +260,7 @@ def test_the_length_of_bars_is_told_by_their_labels(tmp_path: Path, labels: str,
     """Sparse days are days; within a day holes of several lengths leave the longest usual one that divides them."""
     text = "time,open,high,low,close\n" + "\n".join(f"{label},1,3,1,2" for label in labels.split())
     if " " in timeframe:
-        with pytest.raises(Fatal, match=rf"{timeframe}.*set mapping\.timeframe"):
-            inferred(tmp_path, text)
+        assert_raises(Fatal, rf"{timeframe}.*set mapping\.timeframe", inferred, tmp_path, text)
     else:
         assert inferred(tmp_path, text).timeframes == [timeframe]
 
@@ -276,5 +275,4 @@ def plan(header: str, values: str, **mapping: Any) -> Plan:
     ("time,price", {"prize": "price"}, SettingsError, "prize"), ("time,price", {"price": "cost"}, SettingsError, "no column 'cost'"),
 ])  # fmt: skip
 def test_what_is_not_understood_is_named(header: str, columns: dict[str, str], error: type, says: str) -> None:
-    with pytest.raises(error, match=says):
-        plan(header, "1,2", columns=columns)
+    assert_raises(error, says, plan, header, "1,2", columns=columns)

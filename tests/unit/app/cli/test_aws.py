@@ -11,6 +11,7 @@ from aws_server import ACCOUNT, AwsAccount
 from marketpulse.app.cli.main import app
 from marketpulse.aws.glue import Crawlers
 from marketpulse.errors import Fatal, ParameterError, Retryable, SettingsError
+from refused import assert_raises
 
 
 @pytest.fixture(autouse=True)
@@ -68,16 +69,14 @@ def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
 def test_a_fault_says_how_far_it_came_and_a_policy_is_for_a_named_account(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Crawlers, "create", Mock(side_effect=Retryable("glue is away")))
-        with pytest.raises(Retryable, match=r"glue is away; 9 of 21 steps are done: `marketpulse aws apply`"):
-            run("apply")
+        assert_raises(Retryable, r"glue is away; 9 of 21 steps are done: `marketpulse aws apply`", run, "apply")
     assert run("apply")[-1] == "12 done"
     assert f":{ACCOUNT}:workgroup/marketpulse" in "\n".join(run("policy", "reader"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     named = json.loads("\n".join(run("policy", "writer", "--account", "999999999999")))
     assert named["Version"] == "2012-10-17"
-    with pytest.raises(Fatal, match="no AWS login"):
-        run("policy", "writer")
+    assert_raises(Fatal, "no AWS login", run, "policy", "writer")
 
 
 @pytest.mark.parametrize(
@@ -101,5 +100,4 @@ def test_without_a_region_or_an_account_that_answers_that_is_said(
         monkeypatch.setenv(name, value)
     else:
         monkeypatch.delenv(name)
-    with pytest.raises(error, match=said):
-        run("plan")
+    assert_raises(error, said, run, "plan")

@@ -34,6 +34,7 @@ from marketpulse.ports import SinkBatch
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Mapping, Settings
 from marketpulse.sources.history import NUMBER, PART
+from refused import assert_raises
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -71,8 +72,7 @@ def test_a_file_is_loaded_once_and_refused_when_it_has_changed_or_is_read_in_ano
     with pytest.raises(Fatal, match="other settings"):
         loaded(home, path, Mapping(venue="XNYS"))
     trades(path, 301)
-    with pytest.raises(Fatal, match="--as NAME"):
-        loaded(home, path)
+    assert_raises(Fatal, "--as NAME", loaded, home, path)
     assert loaded(home, path, name="more.csv").topic.startswith("file:more.csv@")
 
 
@@ -171,8 +171,7 @@ def test_stretches_are_written_in_order_and_flushed_and_wait_for_a_store(monkeyp
 def test_a_fault_is_raised_where_the_load_waits_and_an_abandoned_load_flushes_nothing() -> None:
     work = Storing(sink := Recording(Fatal("forbidden")))
     work.put([batch(0)])
-    with pytest.raises(Fatal, match="forbidden"):
-        work.finish()
+    assert_raises(Fatal, "forbidden", work.finish)
     with pytest.raises(Fatal, match="forbidden"):
         work.put([batch(1)])
     assert sink.calls == ["write 0", "flush"]
@@ -305,8 +304,7 @@ def test_the_state_is_of_the_log_from_a_snapshot_up_to_the_commit_if_any(monkeyp
 def test_where_a_load_cannot_begin_that_is_told(
     log: LogInMemory, running: bool | Exception, fault: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(fault, match=said):
-        look(monkeypatch, log, running)
+    assert_raises(fault, said, look, monkeypatch, log, running)
 
 
 class LoadEngine:

@@ -20,6 +20,7 @@ from marketpulse.errors import Fatal, ParameterError, QueryRefused, Retryable
 from marketpulse.ports import FeedBatch, PipelineStats
 from marketpulse.sources.defaults import bundled
 from real_rows import daily
+from refused import assert_raises
 from waiting import wait_until
 
 DAYS = {"day": [date(2024, 5, 2), date(2024, 5, 1)], "open": [1.0, 2.0], "high": [3.0, 3.0], "low": [0.5, 1.0]}
@@ -47,8 +48,7 @@ def test_every_kind_of_frame_is_made_as_asked_for_and_taken_and_put_in_order_of_
      (FRAME.head(0), "no bar to draw yet"), ([1, 2], "found list")],
 )  # fmt: skip
 def test_what_is_no_series_of_bars_is_refused_in_words(frame: Any, said: str) -> None:
-    with pytest.raises(ParameterError, match=said):
-        bars_of(frame)
+    assert_raises(ParameterError, said, bars_of, frame)
 
 
 class Feed:
@@ -109,8 +109,7 @@ def test_so_many_bars_are_held_a_log_that_is_away_is_waited_for_and_before_rows_
 @pytest.mark.parametrize("fault", [Fatal("the topics may not be read"), ValueError("odd")])
 def test_what_ends_the_reading_reaches_who_looks(fault: Exception) -> None:
     live = Live(Feed(fault), "AAPL", "1m", 10)
-    with pytest.raises(Fatal, match=r"may not be read|odd"):
-        live.wait(timeout_s=30)
+    assert_raises(Fatal, r"may not be read|odd", live.wait, timeout_s=30)
     with pytest.raises(Fatal):
         live.frame()
     live.close()
@@ -132,12 +131,9 @@ def test_sql_and_the_queries_of_the_library_are_asked_and_a_mistake_is_shown_in_
     assert mp.sql("SELECT count(*) AS n FROM bars WHERE symbol = 'KO'")["n"].to_list() == [754]
     assert mp.sql("SELECT max(open_time) FROM bars WHERE symbol = 'KO'").item() == LAST
     assert mp.sql(named="losers", params={"days": 90})["symbol"].to_list() == ["IBM", "KO"]
-    with pytest.raises(QueryRefused, match=r"LINE 1: SELECT prize FROM trades\n +\^"):
-        mp.sql("SELECT prize FROM trades")
-    with pytest.raises(ParameterError, match="give one query"):
-        mp.sql()
-    with pytest.raises(ParameterError, match="from 1 to 10,000"):
-        mp.live("AAPL", bars=0)
+    assert_raises(QueryRefused, r"LINE 1: SELECT prize FROM trades\n +\^", mp.sql, "SELECT prize FROM trades")
+    assert_raises(ParameterError, "give one query", mp.sql)
+    assert_raises(ParameterError, "from 1 to 10,000", mp.live, "AAPL", bars=0)
 
 
 @pytest.mark.usefixtures("beside_the_lake")

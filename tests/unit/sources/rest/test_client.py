@@ -26,6 +26,7 @@ from marketpulse.sources.rest.limits import Bucket
 from marketpulse.sources.rest.secret import HIDDEN, Key, Veil
 from marketpulse.sources.rest.turns import Turns
 from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 from vendor_server import Reply, Request, VendorServer, scripted, vendor
 
 KEY = "S3CR+T/k3y=="
@@ -70,8 +71,7 @@ def test_a_fault_that_passes_is_asked_again_after_a_pause(reply: Reply) -> None:
         with pytest.raises(TryLater):
             rest.get("/a")
         assert rest.ready_in_s() > 0
-        with pytest.raises(TryLater, match="not asked"):
-            rest.get("/a")
+        assert_raises(TryLater, "not asked", rest.get, "/a")
         assert len(server.requests) == 1, "an eager caller makes no storm"
         assert rest.get("/a", patience_s=60).body == {"good": 1}
 
@@ -121,8 +121,7 @@ def test_a_limit_may_have_status_200_a_wrong_key_stops_for_good_and_a_wrong_ques
     with vendor(scripted(Reply.json({"message": "bad key"}, 401))) as server:
         rest = client(server, key=BY_NAME)
         for _ in range(5):
-            with pytest.raises(WrongKey, match=r"\.env"):
-                rest.get("/a", patience_s=1000)
+            assert_raises(WrongKey, r"\.env", rest.get, "/a", patience_s=1000)
     assert len(server.requests) == 1
     with vendor(scripted(Reply.json({"error": "Not Found"}, 404), Reply.json({"good": 1}))) as server:
         rest = client(server)
@@ -157,11 +156,9 @@ def test_the_budget_of_the_day_is_not_overdrawn(tmp_path: Path) -> None:
         rest = client(server, clock=clock, budget=Budget(allowance, tmp_path / "b.json", clock), name="budgeted")
         for _ in range(3):
             rest.get("/a")
-        with pytest.raises(TryLater, match="budget"):
-            rest.get("/a")
+        assert_raises(TryLater, "budget", rest.get, "/a")
         again = client(server, clock=clock, budget=Budget(allowance, tmp_path / "b.json", clock))
-        with pytest.raises(TryLater, match="budget"):
-            again.get("/a")
+        assert_raises(TryLater, "budget", again.get, "/a")
     assert len(server.requests) == 3
     assert REGISTRY.get_sample_value("marketpulse_rest_budget_left", {"source": "budgeted"}) == 0
 
@@ -203,8 +200,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_is_no_url_or_question_is_refused_and_an_endless_answer_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("www.vendor.com", "ftp://vendor.com", "https://"):
-        with pytest.raises(ParameterError, match="is not the URL of a server"):
-            RestClient("fake", url, QUICK)
+        assert_raises(ParameterError, "is not the URL of a server", RestClient, "fake", url, QUICK)
     with vendor(scripted(Reply())) as server, pytest.raises(Refused):
         client(server).get("/chart/\x00")
     monkeypatch.setattr("marketpulse.sources.rest.client.BODY_BYTES_MAX", 1000)
@@ -321,8 +317,7 @@ def test_a_broken_file_counts_from_0_one_not_written_stops_and_its_name_tells_no
         assert budget(tmp_path / "b", at(2026, 3, 2, 22, 0))[0].left() == 25
     (tmp_path / "file").write_text("")
     some, _ = budget(tmp_path / "file" / "b", at(2026, 3, 2, 22, 0))
-    with pytest.raises(EnvironmentProblem, match="cannot be written"):
-        some.spend()
+    assert_raises(EnvironmentProblem, "cannot be written", some.spend)
     keys = ("ABCDEFGH12345678", "other", "ABCDEFGH12345678")
     one, other, again = (budget_file(Path("/data"), "alpha_vantage", key) for key in keys)
     assert (one == again, one == other, "ABCD" in str(one)) == (True, False, False)
@@ -406,8 +401,7 @@ def test_nobody_is_asked_before_it_is_due_and_a_rate_or_allowance_that_cannot_be
     assert turns.next(9.0) is None
     assert (turns.wait_s(9.0), turns.next(10.0), turns.wait_s(30.0)) == (1.0, "A", 0.0)
     for requests, per_s, burst in ((0, 1, 1), (5, 0, 1), (5, 60, 6), (5, 60, 0)):
-        with pytest.raises(ParameterError, match="burst"):
-            Rate(requests, per_s, burst)
+        assert_raises(ParameterError, "burst", Rate, requests, per_s, burst)
     wrong = ({"at_once": -1}, {"zone": "Mars/Base"}, {"opens": time(16, 0), "closes": time(9, 30)})
     given_wrong: list[dict[str, Any]] = [{"per_day": 0}, *({"per_day": 5, **more} for more in wrong)]
     for one in given_wrong:

@@ -32,6 +32,7 @@ from marketpulse.sources.streaming.timed import TimedSource
 from marketpulse.sources.streaming.vendor import Credentials
 from marketpulse.sources.streaming.vendors import TIMED, VENDORS, vendor_of
 from marketpulse.telemetry import STREAM_OVERRUN, STREAM_RECONNECTS
+from refused import assert_raises
 from vendor_server import Reply, Request, VendorServer, vendor
 
 Rows = list[dict[str, Any]]
@@ -160,8 +161,7 @@ def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name_and_an_unknow
     with running(Exchange("binance", ("BTCUSDT", "XRPUSDT"), 100)) as exchange:
         exchange.tape = [trade for trade in exchange.tape if trade[0] == "BTCUSDT"]
         source = opened(exchange, silence_s=0.5)
-        with pytest.raises(SettingsError, match=r"symbol=XRPUSDT.*Invalid symbol"):
-            gathered(source, 1_000, [], wait_s=20)
+        assert_raises(SettingsError, r"symbol=XRPUSDT.*Invalid symbol", gathered, source, 1_000, [], wait_s=20)
         source.close()
     refusal = {"type": "error", "message": "Failed to subscribe", "reason": "FOO-USD is not a valid product"}
 
@@ -171,8 +171,7 @@ def test_a_pair_that_stays_silent_is_asked_for_and_refused_by_name_and_an_unknow
 
     with running(Refusing("coinbase", ("BTC-USD",), 5)) as exchange:
         source = opened(exchange)
-        with pytest.raises(SettingsError, match="FOO-USD is not a valid product"):
-            gathered(source, 100, [], wait_s=20)
+        assert_raises(SettingsError, "FOO-USD is not a valid product", gathered, source, 100, [], wait_s=20)
         source.close()
 
 
