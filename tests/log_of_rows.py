@@ -61,3 +61,7 @@ def stretch(topic: str, partition: int, first: int, end: int) -> list[SinkBatch]
 def expected(table: str, partitions: Iterable[int], end: int) -> list[str]:
     rows = (batch(table, p, 0, end).rows.to_pylist() for p in partitions)
     return sorted(json.dumps(row, sort_keys=True) for some in rows for row in some)
+
+
+def as_text(rows: Iterable[dict[str, Any]]) -> list[str]:
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)

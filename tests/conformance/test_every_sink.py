@@ -22,7 +22,7 @@ from lake_store import (
     current,
     lake_store,  # noqa: F401
 )
-from log_of_rows import HOUR_NS, START_NS, batch, of_flat_line, stretch
+from log_of_rows import HOUR_NS, START_NS, as_text, batch, of_flat_line, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR, indicators_schema
 from marketpulse.model.tables import TABLES
@@ -165,10 +165,6 @@ def children() -> Iterator[KilledChildren]:
 def opened(place: Store, tmp_path: Path) -> Open:
     """Opens the sink at its place, each time anew, as another process would."""
     return lambda: open_sink(settings_for(place.name, place.section(), tmp_path), place.name)
-
-
-def as_text(rows: Iterable[Row]) -> list[str]:
-    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
 
 
 def assert_stored(place: Store, tables: Iterable[str], end: int, partitions: Iterable[int] = (0, 1)) -> None:

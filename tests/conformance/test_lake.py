@@ -22,7 +22,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from forked import Forked
 from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from lake_store import LakeRows, LakeStore
-from log_of_rows import START_NS, TOPICS, batch, expected, stretch
+from log_of_rows import START_NS, TOPICS, as_text, batch, expected, stretch
 from marketpulse.catalog import open_lake, open_visible
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
@@ -50,10 +50,6 @@ def settings(tmp_path: Path) -> Settings:
 
 def opened(settings: Settings) -> Sink:
     return open_sink(settings, "lake")
-
-
-def as_text(rows: list[dict[str, Any]]) -> list[str]:
-    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
 
 
 def assert_stored(settings: Settings, end: int, partitions: tuple[int, ...] = (0, 1)) -> None:
@@ -249,8 +245,7 @@ def test_a_fault_of_disk_or_catalogue_says_what_to_do(settings: Settings, monkey
 
     (lake := settings.data_dir / "other").mkdir()
     (lake / "catalog.db").write_bytes(b"no database at all, but some text" * 100)
-    with pytest.raises(Fatal, match=r"restore catalog\.db"):
-        opened(settings_at(settings.data_dir, url=str(lake))).resume()
+    assert_raises(Fatal, r"restore catalog\.db", opened(settings_at(settings.data_dir, url=str(lake))).resume)
 
 
 def test_chores_change_no_row_and_no_offset(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.record_count import RecordCount
 from marketpulse.model.market import ABSENT, DeadLetter
 from marketpulse.settings import Settings
+from refused import assert_raises
 from waiting import wait_until
 
 TRADE = {"type": "trade", "symbol": "AAPL", "source": "desk", "event_time_ns": 1_700_000_000_000_000_000, "price": 187.5, "size": 100}  # fmt: skip
@@ -71,14 +72,12 @@ def test_a_mended_record_stands_in_the_log_once(kafka_settings: Settings, desk: 
     place = (letter["letter_partition"], letter["letter_offset"])
     beat = b'{"type": "heartbeat", "source": "desk", "event_time_ns": 1700000000000000000}'
     for record, said in ((letter["value"].encode(), "price"), (beat, "by the pipeline alone")):
-        with pytest.raises(RejectedRecord, match=said):
-            desk.send_again(*place, record)
+        assert_raises(RejectedRecord, said, desk.send_again, *place, record)
     with pytest.raises(ParameterError, match="no dead letter stands"):
         desk.send_again(place[0], place[1] + 50, json.dumps(TRADE).encode())
 
     sent = desk.send_again(*place, json.dumps(TRADE).encode())
-    with pytest.raises(ParameterError, match="already"):
-        desk.send_again(*place, json.dumps(TRADE).encode())
+    assert_raises(ParameterError, "already", desk.send_again, *place, json.dumps(TRADE).encode())
     assert desk.newest(5)[0]["sent_to"] == sent
 
     topic = BareTopic.of(kafka_settings)

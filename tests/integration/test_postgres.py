@@ -412,8 +412,7 @@ def test_migrations_run_once_or_not_at_all(place: PostgresPlace, opened: Open, m
     assert place.sql("SELECT version FROM marketpulse.schema_version ORDER BY 1") == ["1", "2", "3", "4"]
     assert place.sql("SELECT count(*) FROM marketpulse.bars") == [str(2 * 24)]
     monkeypatch.undo()
-    with pytest.raises(Fatal, match="made by a newer MarketPulse"):
-        opened().resume()
+    assert_raises(Fatal, "made by a newer MarketPulse", opened().resume)
     place.sql("DROP SCHEMA marketpulse CASCADE")
 
     def broken(session: postgres_client.Session, schema: str, layout: object) -> None:
@@ -500,16 +499,13 @@ def test_what_is_missing_is_told_with_the_statement_to_run(place: PostgresPlace,
             opened(url=url).resume()
         said = str(caught.value)
         assert (told in said, "nothing is lost" in said, PASSWORD in said) == (True, True, False), said
-    with pytest.raises(Fatal, match="MARKETPULSE_SINKS__POSTGRES__PASSWORD"):
-        opened(password=None).resume()
+    assert_raises(Fatal, "MARKETPULSE_SINKS__POSTGRES__PASSWORD", opened(password=None).resume)
     place.sql(f"ALTER DATABASE {place.database} OWNER TO postgres")
-    with pytest.raises(Fatal, match=f'GRANT CREATE, TEMPORARY ON DATABASE "{place.database}" TO "marketpulse";'):
-        opened().resume()
+    assert_raises(Fatal, f'GRANT CREATE, TEMPORARY ON DATABASE "{place.database}" TO "marketpulse";', opened().resume)
     place.sql(f"GRANT CREATE, TEMPORARY ON DATABASE {place.database} TO {USER}")
     store(opened(), end=10, cut=10)
     place.sql(f"CREATE DATABASE {place.database}_latin OWNER {USER} ENCODING 'LATIN1' TEMPLATE template0")
-    with pytest.raises(Fatal, match="ENCODING 'UTF8'"):
-        opened(url=place.server.url(f"{place.database}_latin")).resume()
+    assert_raises(Fatal, "ENCODING 'UTF8'", opened(url=place.server.url(f"{place.database}_latin")).resume)
 
 
 def test_a_full_disk_is_waited_for(place: PostgresPlace, opened: Open) -> None:

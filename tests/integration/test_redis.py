@@ -23,6 +23,7 @@ from marketpulse.query.recent_redis import RecentRowsOfRedis
 from marketpulse.settings import Settings
 from marketpulse.sinks.redis_plan import SPARE
 from marketpulse.sinks.redis_store import RedisSink, open_redis
+from refused import assert_raises
 from time_series_servers import free_port
 from valkey_store import PASSWORD, ValkeyServer
 from waiting import wait_until
@@ -403,10 +404,8 @@ def test_a_server_that_lost_its_data_is_filled_again_and_a_loading_one_waited_fo
     own_server.start()
     place.write("trades", trade("A", 2, 2.0))
     for _ in range(2):  # until it is asked what it wants
-        with pytest.raises(Retryable, match="no longer stands where"):
-            place.sink.flush()
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        place.write("trades", trade("A", 3, 3.0))
+        assert_raises(Retryable, "no longer stands where", place.sink.flush)
+    assert_raises(Retryable, "rows before it are not stored", place.write, "trades", trade("A", 3, 3.0))
     assert place.sink.resume() == {}
     assert place.client.dbsize() == 0
     again = Place(own_server, prefix=place.settings.prefix)

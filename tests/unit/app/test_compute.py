@@ -23,6 +23,7 @@ from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import Fatal, ParameterError, SettingsError
 from marketpulse.settings import EngineSettings, Mapping, Settings
 from marketpulse.sources.defaults import bundled
+from refused import assert_raises
 
 DAYS = Path(__file__).parents[2] / "data" / "daily_bars" / "default_502.csv"
 CLOSE = pd.read_csv(DAYS)["close"].to_numpy(np.float64)
@@ -95,8 +96,7 @@ def test_a_download_of_several_symbols_with_columns_of_two_levels_is_a_row_for_e
             rows = found[found["symbol"] == symbol]
             assert rows[["close", "Adj Close"]].to_numpy().tolist() == own[["Close", "Adj Close"]].to_numpy().tolist()
             assert same(rows["sma_20"], talib.SMA(own["Close"].to_numpy(), 20))
-    with pytest.raises(ParameterError, match="neither has prices"):
-        marketpulse.compute(pd.DataFrame({("a", "x"): [1]}), "")
+    assert_raises(ParameterError, "neither has prices", marketpulse.compute, pd.DataFrame({("a", "x"): [1]}), "")
 
 
 def test_minutes_build_hours_of_the_session_and_trades_bars_once_put_in_order(tmp_path: Path) -> None:
@@ -123,12 +123,10 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
     file.write_text("\n".join(["date,open,high,low,close,volume", *rows, ""]))
     with pytest.warns(UserWarning, match=r"1 rows were set aside; the first: row 2: close 'oops'"):
         assert len(marketpulse.compute(pd.read_csv(file), "")) == 2
-    with pytest.raises(ParameterError, match="cannot be built from"):
-        compute_file(Settings(), DAYS, "1m", "", Mapping())
+    assert_raises(ParameterError, "cannot be built from", compute_file, Settings(), DAYS, "1m", "", Mapping())
     with pytest.raises(Fatal):
         marketpulse.compute(pl.DataFrame({"a": [1]}), "sma")
-    with pytest.raises(ParameterError, match="pandas, Polars or Arrow"):
-        marketpulse.compute([1, 2], "sma")
+    assert_raises(ParameterError, "pandas, Polars or Arrow", marketpulse.compute, [1, 2], "sma")
 
 
 def test_a_table_is_written_by_its_ending_with_every_digit() -> None:

@@ -16,6 +16,7 @@ from marketpulse.app.supervisor import ChildSpec, Event, Stage
 from marketpulse.app.up import UpOptions, check_engine, check_settings, has_display, page_port, plan
 from marketpulse.errors import EnvironmentProblem, ParameterError, SettingsError
 from marketpulse.settings import Settings, StdinSettings, load_settings
+from refused import assert_raises
 from waiting import wait_until
 
 SOURCES = {"mine": {"kind": "simulate"}, "other": {"kind": "simulate", "seed": 2}}
@@ -64,14 +65,12 @@ def test_the_check_starts_last_where_there_is_any_and_sources_can_be_named_and_c
     with pytest.raises(ParameterError, match="no source 'third': the configuration has mine, other"):
         plan(settings_of(), UpOptions(sources=("third",)))
     piped = settings_of().model_copy(update={"sources": {"pipe": StdinSettings()}})
-    with pytest.raises(ParameterError, match="marketpulse produce pipe"):
-        plan(piped, UpOptions())
+    assert_raises(ParameterError, "marketpulse produce pipe", plan, piped, UpOptions())
     sources = {**SOURCES, "prices": {"kind": "kafka", "topic": "prices"}}
     specs = plan(settings_of(sources=sources), UpOptions(create=True))
     endings = {spec.name: spec.command[-1] for spec in specs if spec.stage == Stage.SOURCE}
     assert endings == {"produce-mine": "mine", "produce-other": "other", "produce-prices": "--create"}
-    with pytest.raises(ParameterError, match=r"--create .* kind kafka"):
-        plan(settings_of(), UpOptions(create=True))
+    assert_raises(ParameterError, r"--create .* kind kafka", plan, settings_of(), UpOptions(create=True))
 
 
 def test_every_child_reads_the_configuration_with_a_metrics_port_and_a_configured_engine_is_checked() -> None:
@@ -90,10 +89,8 @@ def test_every_child_reads_the_configuration_with_a_metrics_port_and_a_configure
 def test_the_default_page_port_makes_way_and_an_asked_one_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        with pytest.raises(EnvironmentProblem, match=f"port {taken} .*--port"):
-            page_port(settings_of(), taken)
-        with pytest.raises(EnvironmentProblem, match=f"port {taken}"):
-            page_port(settings_of(serve={"port": taken}), None)
+        assert_raises(EnvironmentProblem, f"port {taken} .*--port", page_port, settings_of(), taken)
+        assert_raises(EnvironmentProblem, f"port {taken}", page_port, settings_of(serve={"port": taken}), None)
 
     def is_had_when_free() -> bool:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -116,13 +113,11 @@ def test_what_no_child_could_begin_with_is_refused_before_there_is_one(tmp_path:
             ({"kafka": {"producer": {"linger.secs": 1}}}, SettingsError, r"\[kafka\.producer\] linger\.secs: .*linger\.ms"),
             ({"kafka": {"client": {"max.block.ms": "long"}}}, SettingsError, r"^\[kafka\.client\] max\.block\.ms is a number"),
         ):  # fmt: skip
-            with pytest.raises(error, match=said):
-                check_settings(settings_of(data_dir=tmp_path, **wrong))
+            assert_raises(error, said, check_settings, settings_of(data_dir=tmp_path, **wrong))
     check_settings(settings_of(data_dir=tmp_path))
     for files, speed, said in (("no/*.csv", "max", "is no file"), ("s3://b/a.csv", "fast", "write recorded, 20x")):
         sources = {"mine": {"kind": "replay", "files": [files], "speed": speed}}
-        with pytest.raises(SettingsError, match=rf"^sources\.mine: .*{said}"):
-            plan(settings_of(sources=sources), UpOptions())
+        assert_raises(SettingsError, rf"^sources\.mine: .*{said}", plan, settings_of(sources=sources), UpOptions())
 
 
 def test_a_browser_is_opened_only_where_someone_can_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +155,7 @@ def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_and_without_one_the
     assert {name: source.symbols for name, source in found.items()} == symbols
     assert found["polygon"].delay_s == 900
     assert live_sources(settings, ["polygon:BTC-USD"])["polygon"].market == "crypto"
-    with pytest.raises(ParameterError, match="two connections"):
-        live_sources(settings, ["polygon:BTC-USD,polygon:AAPL"])
+    assert_raises(ParameterError, "two connections", live_sources, settings, ["polygon:BTC-USD,polygon:AAPL"])
     for wanted in ("AAPL", "alpaca:AAPL"):
         with pytest.raises(ParameterError, match="APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
             live_sources(Settings(keys={"alpaca": "a"}), [wanted])

@@ -24,6 +24,7 @@ from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
 from marketpulse.query.from_athena import to_duckdb
 from marketpulse.settings import Settings
+from refused import assert_raises
 from tutorial_queries import QUERIES as QUERIES_OF_TUTORIALS
 
 INDICATORS = ("sma_20", "rsi_14")
@@ -234,8 +235,7 @@ def test_an_arn_has_account_and_region_and_no_login_says_where_to_put_it(monkeyp
     assert Account(Settings(s3={"region": "cn-north-1"})).place("1" * 12).bucket_arn("b") == "arn:aws-cn:s3:::b"
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(Fatal, match=r"no AWS login .*AWS_ACCESS_KEY_ID"):
-        opened(settings())
+    assert_raises(Fatal, r"no AWS login .*AWS_ACCESS_KEY_ID", opened, settings())
 
 
 ON_S3 = {"enabled": True, "format": "parquet", "url": "s3://desk/a"}
@@ -352,8 +352,7 @@ def test_the_writer_stores_in_its_prefixes_a_whole_bucket_or_nothing_and_a_lake_
     (one,) = [one for one in statements("writer", bucket) if one["Action"] == ["s3:ListBucket"]]
     assert "Condition" not in one
     for who in ("writer", "crawler", "reader"):
-        with pytest.raises(SettingsError, match=r"sinks\.archive\.url"):
-            policy(who, Settings(), PLACE)
+        assert_raises(SettingsError, r"sinks\.archive\.url", policy, who, Settings(), PLACE)
 
 
 def test_the_reader_reads_asks_and_writes_only_results_and_the_crawler_reads_and_adds_partitions() -> None:

@@ -22,6 +22,7 @@ from marketpulse.kafka.broker_storage import cluster_id, prepare_storage, read_p
 from marketpulse.kafka.jars import Jar, JarLock, jar_lock, kafka_jars
 from marketpulse.kafka.java import Java, find_java, packaged_java, parse_version
 from marketpulse.settings import Settings
+from refused import assert_raises
 
 
 def format_storage(directory: Path, cluster: str) -> None:
@@ -229,8 +230,7 @@ def test_a_nearly_full_disk_is_refused_before_the_broker_fails(tmp_path: Path, m
     check_disk(tmp_path)
     usage = {tmp_path: SimpleNamespace(free=255 * 2**20)}
     monkeypatch.setattr("marketpulse.kafka.broker_faults.shutil", SimpleNamespace(disk_usage=usage.__getitem__))
-    with pytest.raises(EnvironmentProblem, match=r"is full \(255 MiB left, 256 needed\): free some space"):
-        check_disk(tmp_path)
+    assert_raises(EnvironmentProblem, r"is full \(255 MiB left, 256 needed\): free some space", check_disk, tmp_path)
 
 
 def test_only_what_this_start_logged_counts(tmp_path: Path) -> None:
@@ -279,8 +279,7 @@ def test_old_and_failing_javas_are_passed_over_java_home_first(no_java: Path, mo
     broken = fake_java(no_java / "broken", DEBIAN_17, code=1)
     for java, said in ((broken, "does not run"), (old, r"is Java 8.*pip install 'marketpulse\[java\]'")):
         monkeypatch.setenv("PATH", str(java.parent))
-        with pytest.raises(SettingsError, match=said):
-            find_java(embedded())
+        assert_raises(SettingsError, said, find_java, embedded())
     monkeypatch.setattr("marketpulse.kafka.java.packaged_java", lambda: good)
     assert find_java(embedded()).path == good
     home, path = fake_java(no_java / "home", DEBIAN_17), fake_java(no_java / "path", EARLY_26)
@@ -294,8 +293,7 @@ def test_a_configured_java_is_never_passed_over(no_java: Path, monkeypatch: pyte
     assert find_java(embedded(java=no_java / "jdk")).path == good
     monkeypatch.setenv("PATH", str(good.parent))
     for java, said in ((old, "is Java 8"), (no_java / "missing", "does not run")):
-        with pytest.raises(SettingsError, match=said):
-            find_java(embedded(java=java))
+        assert_raises(SettingsError, said, find_java, embedded(java=java))
 
 
 def test_the_packaged_java_is_where_its_package_says() -> None:
@@ -371,8 +369,7 @@ def test_a_jar_with_another_hash_is_refused_and_never_kept_and_a_full_disk_is_sa
     def full(jar: Jar, into: Path) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(EnvironmentProblem, match="is full: free 200 MB"):
-        kafka_jars(tmp_path / "other", lock=LOCK, fetch=full)
+    assert_raises(EnvironmentProblem, "is full: free 200 MB", kafka_jars, tmp_path / "other", lock=LOCK, fetch=full)
 
 
 def _slow_fetch(jar: Jar, into: Path) -> Path:

@@ -28,6 +28,7 @@ from marketpulse.model.market import ABSENT, BAR_IN, EVENT, QUOTE, TRADE, DeadLe
 from marketpulse.model.rows import DEAD_LETTER
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import Hello, Polled, RejectedInput
+from refused import assert_raises
 
 
 def seen(records: Records) -> list[tuple[int, bytes | None, bytes | None, bool, int]]:
@@ -165,8 +166,7 @@ def test_all_that_a_source_has_brought_comes_back_from_the_disk_to_the_bit(polle
 
 @pytest.mark.parametrize("cut", [0, 3, 10, 200, -1])
 def test_what_is_cut_is_refused(cut: int) -> None:
-    with pytest.raises(ParameterError, match="not what a source has brought"):
-        from_bytes(to_bytes(WHOLE)[:cut])
+    assert_raises(ParameterError, "not what a source has brought", from_bytes, to_bytes(WHOLE)[:cut])
 
 
 T0 = 1_768_600_000_000_000_000
@@ -187,8 +187,7 @@ def test_values_are_as_json_has_them_rows_are_objects_without_nulls_and_events_g
     assert first == {"symbol": 'q"\\\t\x01é', "final": False, "session_date": "2024-02-29", "trade_count": -(2**63)}
     assert second == {"symbol": "b", "low": -0.0, "close": 5e-324}
     unnamed = pa.RecordBatch.from_pylist([{"type": "trade", "symbol": None}], schema=TRADE)
-    with pytest.raises(ParameterError, match="symbol"):
-        codec.encode_market(unnamed, wire="arrow", partitions=3)
+    assert_raises(ParameterError, "symbol", codec.encode_market, unnamed, wire="arrow", partitions=3)
     assert [codec.encode_market(trades_of([]), wire=wire, partitions=4) for wire in ("json", "arrow")] == [[], []]
     found = batch()
     assert [json.loads(codec.row_as_json(found, row)) for row in range(len(found))] == RECORDS

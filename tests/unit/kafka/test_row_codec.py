@@ -26,6 +26,7 @@ from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
 from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
 from marketpulse.settings import Settings
 from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 from written_rows import written
 
 T0 = 1_768_600_000_000_000_000
@@ -73,8 +74,7 @@ def test_a_row_is_one_object_with_nulls_and_receipt_and_foreign_ones_may_lack_fi
     assert encode_rows(batch_of(BAR)) == []
     with pytest.raises(ParameterError, match="market"):  # which is none of our output topics
         decode_rows("market", [])
-    with pytest.raises(ParameterError, match="partitions"):
-        encode_rows(BARS, wire="arrow")
+    assert_raises(ParameterError, "partitions", encode_rows, BARS, wire="arrow")
 
 
 @pytest.mark.parametrize("wire", ["json", "arrow", "our arrow"])
@@ -305,8 +305,7 @@ def test_all_states_are_committed_or_none_and_no_snapshot_takes_their_place(monk
 @pytest.mark.parametrize("committed", [None, 29, 31])
 def test_nothing_is_committed_where_the_engine_went_on(monkeypatch: pytest.MonkeyPatch, committed: int | None) -> None:
     log = LogInMemory([[Taken(0, committed, None)]])
-    with pytest.raises(Fatal, match=r"partition 0 .*not stored twice"):
-        hand_over(monkeypatch, log, {0: StateOf(b"zero", 30, 30)})
+    assert_raises(Fatal, r"partition 0 .*not stored twice", hand_over, monkeypatch, log, {0: StateOf(b"zero", 30, 30)})
     assert (log.calls, log.written) == (["start", "close"], [])
 
 

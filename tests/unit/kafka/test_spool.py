@@ -367,8 +367,7 @@ def test_rows_of_another_log_are_not_mixed_into_this_one(tmp_path: Path, broker:
     first.write(trade(7))
     first.close()
     second = opened(other, spool_of(tmp_path))
-    with pytest.raises(Fatal, match=r"s\.sqlite is for another log"):
-        wait_until(lambda: second.write(Polled()))
+    assert_raises(Fatal, r"s\.sqlite is for another log", wait_until, lambda: second.write(Polled()))
     assert prices(other) == [7.0]
     assert left(tmp_path), "it is kept"
 
@@ -377,5 +376,4 @@ def test_what_the_log_raises_for_good_is_raised_to_the_feed(tmp_path: Path, brok
     log = opened(broker, spool_of(tmp_path))
     inner(log).dead = True
     log.write(trade(1))
-    with pytest.raises(Fatal, match="took over"):
-        wait_until(lambda: log.write(Polled()))
+    assert_raises(Fatal, "took over", wait_until, lambda: log.write(Polled()))

@@ -18,6 +18,7 @@ from marketpulse.query.recent_redis import RecentRowsOfRedis
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.web.board import Board
+from refused import assert_raises
 from valkey_store import ValkeyServer, valkey  # noqa: F401
 
 pytestmark = pytest.mark.integration
@@ -107,7 +108,5 @@ def test_an_empty_store_gives_nothing_rows_their_schemas_and_a_server_away_advic
         section = settings.sinks.redis.model_copy(update=other)
         return RecentRowsOfRedis(Settings(data_dir=settings.data_dir, sinks={"redis": section}), COUNT)
 
-    with pytest.raises(Retryable, match="is it running"):
-        with_section(url="redis://127.0.0.1:1/0").positions()
-    with pytest.raises(Fatal, match="MARKETPULSE_SINKS__REDIS__PASSWORD"):
-        with_section(password=None).positions()
+    assert_raises(Retryable, "is it running", with_section(url="redis://127.0.0.1:1/0").positions)
+    assert_raises(Fatal, "MARKETPULSE_SINKS__REDIS__PASSWORD", with_section(password=None).positions)

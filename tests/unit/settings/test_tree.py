@@ -51,8 +51,7 @@ def test_the_file_of_the_working_directory_is_read_or_a_named_one_that_exists_el
     _partitions(24)
     assert tree.load_settings().kafka.partitions == 24
     assert tree.load_settings(_partitions(6, Path("mine.toml"))).kafka.partitions == 6
-    with pytest.raises(SettingsError, match=r"nowhere\.toml does not exist"):
-        tree.load_settings(Path("nowhere.toml"))
+    assert_raises(SettingsError, r"nowhere\.toml does not exist", tree.load_settings, Path("nowhere.toml"))
 
 
 def test_what_one_load_read_or_was_refused_is_forgotten_by_the_next_and_by_settings_made_in_code() -> None:

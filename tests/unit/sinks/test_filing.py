@@ -30,6 +30,7 @@ from marketpulse.sinks.compaction import CLASS_BYTES, FILES_MAX, MERGES_MAX, SER
 from marketpulse.sinks.formats import JsonLinesFormat
 from marketpulse.sinks.held import HeldRows, position
 from marketpulse.sinks.lake_encoding import encoding_of, narrowed, with_names
+from refused import assert_raises
 
 DAY_NS = 86_400 * 10**9
 MAY_1 = 19_844  # 2024-05-01, in days since 1970
@@ -228,8 +229,7 @@ def test_format_and_layout_are_the_settings(tmp_path: Path, section: dict[str, s
 @pytest.mark.parametrize("changed", [{"format": "parquet"}, {"layout": "symbol/date"}])
 def test_another_format_or_layout_at_the_same_place_is_refused(tmp_path: Path, changed: dict[str, str]) -> None:
     store(opened(tmp_path))
-    with pytest.raises(SettingsError, match=r"another format or layout.*sinks\.archive\.url"):
-        opened(tmp_path, **changed).resume()
+    assert_raises(SettingsError, r"another format or layout.*sinks\.archive\.url", opened(tmp_path, **changed).resume)
     assert opened(tmp_path).resume() == {("market", 0): 1}
 
 
@@ -259,14 +259,12 @@ def test_rows_are_held_once_and_counted_until_stored_and_a_gap_dropped_rows_and_
     assert [(b.first_offset, b.rows["offset"][0].as_py()) for b in held.of(KEY)["trades"]] == [(10, 10)]
     held = HeldRows("lake", TABLES)
     held.take(batch("trades", 0, 0, 10))
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        held.take(batch("trades", 0, 11, 12))
+    assert_raises(Retryable, "rows before it are not stored", held.take, batch("trades", 0, 11, 12))
     held.check_whole()
     held.drop(KEY)
     with pytest.raises(Retryable, match=r"in market/0: nothing is lost, reading again"):
         held.check_whole()  # however quiet the partition is now
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        held.take(batch("trades", 0, 10, 12))
+    assert_raises(Retryable, "rows before it are not stored", held.take, batch("trades", 0, 10, 12))
     held.begin({})
     held.check_whole()
     held.take(batch("trades", 0, 10, 12))

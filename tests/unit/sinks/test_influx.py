@@ -138,8 +138,7 @@ def test_the_version_is_asked_for_and_the_database_keeps_for_ever_or_as_the_sett
     found.write(LINE)
     assert server.fields("bars") == [{"symbol": "A", "timeframe": "1m", "close": 1.5, "revision": 0, "time": START_NS}]
     with serving(Contract(server.version)) as other:
-        with pytest.raises(Fatal, match=r"no such database .*; nothing is lost"):
-            api(other, prepared=False).write(LINE)
+        assert_raises(Fatal, r"no such database .*; nothing is lost", api(other, prepared=False).write, LINE)
         other.asked.clear()
         api(other, api=f"v{server.version}")
         assert other.databases == {"marketpulse": [] if server.version == 2 else None}
@@ -270,8 +269,7 @@ def test_a_line_has_tags_typed_fields_escaped_signs_and_nanoseconds_or_is_refuse
     assert (escaped("a,b c=d"), escaped("a\\b\n")) == (r"a\,b\ c\=d", "a\u29f5b\u240a")
     rows = pl.DataFrame({"t": [1], "body": ['a "b" \\ c,d=e\n']})  # of a text only quotes and backslashes
     assert lines("m", rows, (), "t").to_list() == ['m body="a \\"b\\" \\\\ c,d=e\n" 1']
-    with pytest.raises(TypeError, match="a field cannot be List"):
-        lines("m", pl.DataFrame({"t": [1], "x": [[1]]}), (), "t")
+    assert_raises(TypeError, "a field cannot be List", lines, "m", pl.DataFrame({"t": [1], "x": [[1]]}), (), "t")
 
 
 def trades(*rows: tuple[int, int, int]) -> pa.Table:

@@ -197,8 +197,7 @@ def test_a_missing_bucket_and_a_wrong_clock_are_named(s3_bucket: Bucket, monkeyp
     yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None)
     with monkeypatch.context() as patched:
         patched.setattr(botocore.auth, "get_current_datetime", lambda **_: yesterday)
-        with pytest.raises(Fatal, match="this machine's clock"):
-            opened(s3_bucket).find()
+        assert_raises(Fatal, "this machine's clock", opened(s3_bucket).find)
 
 
 def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,12 +209,10 @@ def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch:
         assert ACCESS_KEY not in str(caught.value)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    with pytest.raises(Fatal, match="check its keys"):
-        opened(s3_bucket).find()
+    assert_raises(Fatal, "check its keys", opened(s3_bucket).find)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(Fatal, match=r"no AWS login .* AWS_ACCESS_KEY_ID .* AWS_PROFILE"):
-        opened(s3_bucket).find()
+    assert_raises(Fatal, r"no AWS login .* AWS_ACCESS_KEY_ID .* AWS_PROFILE", opened(s3_bucket).find)
     monkeypatch.setenv("AWS_PROFILE", "never-made")
     assert_raises(Fatal, r"no AWS login .*never-made", opened, s3_bucket)
 
@@ -291,5 +288,4 @@ def test_no_object_is_no_fault_ours_pass_a_wrong_url_is_refused_and_nobody_liste
         assert_raises(Fatal, "names no bucket", S3Storage, url, S3Settings())
     assert_raises(Fatal, r"check s3\.endpoint_url", S3Storage, "s3://bucket", S3Settings(endpoint_url="no address"))
     (port,) = free_ports(1)
-    with pytest.raises(Retryable, match="does not answer"):
-        opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find()
+    assert_raises(Retryable, "does not answer", opened(s3_bucket, endpoint_url=f"http://127.0.0.1:{port}").find)

@@ -32,8 +32,7 @@ def test_names_globs_and_directories_are_taken_once_and_fingerprints_are_of_cont
     assert [p.name for p in paths] == ["b.csv", "a.jsonl", "c.parquet", "d.csv.gz"]
     (tmp_path / "empty").mkdir()
     for name, says in (("nothing.csv", r"nothing\.csv"), ("empty", None)):
-        with pytest.raises(SettingsError, match=says):
-            expand([str(tmp_path / name)])
+        assert_raises(SettingsError, says, expand, [str(tmp_path / name)])
     names = ("AAPL.csv", "brk.b.csv.gz", "BTC-USD.COINBASE.parquet", "intraday")
     assert [stem(Path(name)) for name in names] == ["AAPL", "brk.b", "BTC-USD.COINBASE", "intraday"]
     file, copy = tmp_path / "a.csv", tmp_path / "elsewhere" / "a.csv"
@@ -59,8 +58,7 @@ def test_a_line_break_inside_quotes_ends_no_line_and_a_damaged_file_or_no_csv_sa
     data = b'a,"x\ny"\nb,"z"\n'
     assert line_ends(np.frombuffer(data, np.uint8)).tolist() == [7, 13]
     assert next(blocks_of_lines(io.BytesIO(data), Path("x"), 5)) == b'a,"x\ny"\n'
-    with pytest.raises(EnvironmentProblem, match=r"missing\.csv"):
-        open_bytes(tmp_path / "missing.csv")
+    assert_raises(EnvironmentProblem, r"missing\.csv", open_bytes, tmp_path / "missing.csv")
     damaged = tmp_path / "x.csv.gz"
     damaged.write_bytes(gzip.compress(bytes(range(256)) * 1_000)[:-20])
     with open_bytes(damaged) as stream, pytest.raises(Fatal, match="damaged"):
@@ -213,8 +211,7 @@ def test_a_file_comes_whole_from_good_urls_and_a_fault_says_what_it_was_and_no_s
     path = fetch(f"{web}/years/2024%20a.csv?key=1", tmp_path, S3Settings())
     assert (path.name, path.read_bytes()) == ("2024 a.csv", b"a,b\n1")
     assert [is_url(name) for name in ("s3://bucket/a.parquet", "data/a.parquet")] == [True, False]
-    with pytest.raises(ParameterError, match="begins with"):
-        fetch("ftp://host/a.csv", tmp_path, S3Settings())
+    assert_raises(ParameterError, "begins with", fetch, "ftp://host/a.csv", tmp_path, S3Settings())
     assert_raises(ParameterError, "names no file", name_in, "https://host/")
     faults: dict[str, tuple[type[Exception], str]] = {
         "no.csv": (Fatal, "404"), "busy.csv": (Retryable, "503"), "short.csv": (Retryable, "try again"),
@@ -223,8 +220,7 @@ def test_a_file_comes_whole_from_good_urls_and_a_fault_says_what_it_was_and_no_s
         with pytest.raises(error, match=says) as found:
             fetch(f"{web}/{name}?signature=SECRET", tmp_path, S3Settings())
         assert "SECRET" not in str(found.value)
-    with pytest.raises(Retryable, match="could not be fetched"):
-        fetch("http://127.0.0.1:9/a.csv", tmp_path, S3Settings())
+    assert_raises(Retryable, "could not be fetched", fetch, "http://127.0.0.1:9/a.csv", tmp_path, S3Settings())
     nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
     with pytest.raises(Retryable):
         gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)

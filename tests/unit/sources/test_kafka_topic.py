@@ -402,10 +402,8 @@ def test_the_login_goes_to_the_registry_and_into_no_text_and_one_that_is_away_is
             decoded(settings, record)
         assert "s3cret" not in f"{refused.value}{settings!r}"
         registry.status = 503
-        with pytest.raises(Retryable, match="answered 503"):
-            decoded(of_registry(server), record)
-    with pytest.raises(Retryable, match="does not answer"):
-        decoded(of_registry(server), record)
+        assert_raises(Retryable, "answered 503", decoded, of_registry(server), record)
+    assert_raises(Retryable, "does not answer", decoded, of_registry(server), record)
 
 
 @pytest.mark.parametrize(("value", "said"), [

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from market_rows import MIDNIGHT_NS, at
 from marketpulse.app.pipeline.spark import make_step
@@ -19,6 +18,7 @@ from marketpulse.settings import Settings
 from marketpulse.spark.session import _builder, _environment, _java_home
 from marketpulse.spark.step import Kept, LogRecord, OutputRow
 from marketpulse.spark.streaming import _take
+from refused import assert_raises
 
 SETTINGS = Settings(engine={"timeframes": ("1s",), "indicators": "sma(2)"})
 STEP = make_step(SETTINGS)()
@@ -104,11 +104,9 @@ def test_the_same_batch_gives_the_same_again_one_before_is_refused_and_a_new_par
     kept, _ = STEP(0, None, WORKED_EXAMPLE[:4])
     assert STEP(0, kept, WORKED_EXAMPLE[4:]) == STEP(0, kept, WORKED_EXAMPLE[4:])
     assert STEP(0, kept, []) == (kept, [])
-    with pytest.raises(Fatal, match=r"record 4 was expected, 3 came.*new checkpoint"):
-        STEP(0, kept, WORKED_EXAMPLE[3:])
+    assert_raises(Fatal, r"record 4 was expected, 3 came.*new checkpoint", STEP, 0, kept, WORKED_EXAMPLE[3:])
     other = make_step(Settings(engine={"timeframes": ("1s",), "indicators": "sma(3)"}))()
-    with pytest.raises(Fatal, match=r"other timeframes, indicators or rules.*new checkpoint"):
-        other(0, kept, [heartbeat(8, 14.0)])
+    assert_raises(Fatal, r"other timeframes, indicators or rules.*new checkpoint", other, 0, kept, [heartbeat(8, 14.0)])
 
     def step(_partition: int, kept: Kept | None, _records: list[LogRecord]) -> tuple[Kept, list[OutputRow]] | None:
         return (Kept(b"s", 8, 0), []) if kept is None else None

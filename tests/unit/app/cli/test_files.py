@@ -53,8 +53,7 @@ def test_sql_answers_in_the_asked_format_and_to_a_file_that_can_be_written(marke
     for command in (("sql", "SELECT 1"), ("compute", str(KO))):
         refused = marketpulse(*command, "--out", "two.xlsx")
         assert (refused.code, "two.xlsx: end the name with one of .csv, .json, .jsonl" in refused.err) == (2, True)
-    with pytest.raises(ParameterError, match="cannot be written"):
-        write(b"text", tmp_path / "none" / "file.csv")
+    assert_raises(ParameterError, "cannot be written", write, b"text", tmp_path / "none" / "file.csv")
 
 
 def test_the_catalogue_is_lines_and_a_chart_and_doctor_fail(marketpulse: Run, monkeypatch: pytest.MonkeyPatch) -> None:

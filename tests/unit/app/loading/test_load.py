@@ -69,8 +69,7 @@ def test_a_file_is_loaded_once_and_refused_when_it_has_changed_or_is_read_in_ano
     assert lines(second) == [f"{first.topic} is in the lake already, whole: nothing was changed."]
     assert asked(home, "SELECT count(*) AS n FROM trades") == [{"n": 300}]
     assert not (home / "load").exists()
-    with pytest.raises(Fatal, match="other settings"):
-        loaded(home, path, Mapping(venue="XNYS"))
+    assert_raises(Fatal, "other settings", loaded, home, path, Mapping(venue="XNYS"))
     trades(path, 301)
     assert_raises(Fatal, "--as NAME", loaded, home, path)
     assert loaded(home, path, name="more.csv").topic.startswith("file:more.csv@")
@@ -83,8 +82,7 @@ def test_the_last_bars_stay_open_unless_complete_and_broken_rows_are_dead_letter
     assert complete.stored["bars"] == open_ended.stored["bars"] + 4
     assert any("4 bars are open" in line for line in lines(open_ended))
     path = trades(tmp_path / "t.csv", more=f"{T0},A,cheap,1,y\n{T0},A,1e19,1,z\n")
-    with pytest.raises(Fatal, match="--strict"):
-        loaded(tmp_path / "s", path, strict=True)
+    assert_raises(Fatal, "--strict", loaded, tmp_path / "s", path, strict=True)
     found = loaded(tmp_path / "d", path)
     assert found.refused == {"wrong_type": 1, "bad_price": 1}
     letters = asked(tmp_path / "d", 'SELECT topic, "offset", reason, value FROM dead_letters ORDER BY "offset"')
@@ -115,8 +113,7 @@ def test_what_was_done_is_told_and_the_same_file_read_in_the_same_way_is_the_sam
 ])  # fmt: skip
 def test_what_would_store_rows_twice_is_refused(stored: tuple[str, str, str], says: str) -> None:
     one = Identity("file:a.csv", "c1", "s1")
-    with pytest.raises(Fatal, match=says):
-        check_unchanged(one, {(Identity(*stored).topic, 0): WHOLE, ("market", 0): 7})
+    assert_raises(Fatal, says, check_unchanged, one, {(Identity(*stored).topic, 0): WHOLE, ("market", 0): 7})
     check_unchanged(one, {("market", 3): 5, ("file:b.csv@c2.s1", 0): WHOLE, ("file:a.csv@c1.s1", 2): 40})
 
 
@@ -172,8 +169,7 @@ def test_a_fault_is_raised_where_the_load_waits_and_an_abandoned_load_flushes_no
     work = Storing(sink := Recording(Fatal("forbidden")))
     work.put([batch(0)])
     assert_raises(Fatal, "forbidden", work.finish)
-    with pytest.raises(Fatal, match="forbidden"):
-        work.put([batch(1)])
+    assert_raises(Fatal, "forbidden", work.put, [batch(1)])
     assert sink.calls == ["write 0", "flush"]
     work = Storing(abandoned := Recording())
     work.put([])

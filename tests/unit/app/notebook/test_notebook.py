@@ -147,5 +147,4 @@ def test_a_symbol_is_drawn_from_what_is_stored_and_a_frame_with_the_values_of_al
     assert picture.table.column("sma_20")[-1].as_py() == pytest.approx(daily("KO")["close"].tail(20).mean())
     own = pl.read_csv(bundled("daily/IBM.csv"), try_parse_dates=True)
     assert mp.chart(own, indicators="", bars=20).png()[:4] == b"\x89PNG"
-    with pytest.raises(ParameterError, match="found 0"):
-        mp.chart(mp.stored("KO", bars=5), start="2030-01-01", indicators="")
+    assert_raises(ParameterError, "found 0", mp.chart, mp.stored("KO", bars=5), start="2030-01-01", indicators="")

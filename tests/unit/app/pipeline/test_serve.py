@@ -38,6 +38,7 @@ from marketpulse.settings import (
 from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import Health
 from moving_feed import MovingFeed
+from refused import assert_raises
 from vendor_server import Reply, VendorServer, recorded, scripted, vendor
 from waiting import wait_until
 
@@ -235,8 +236,7 @@ def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
     AlphaVantageSettings(symbols=("IBM",), function="intraday", interval="15min"), YahooSettings(symbols=("IBM",), interval="15m"),
 ])  # fmt: skip
 def test_bars_that_the_engine_does_not_build_are_said_at_once(tmp_path: Path, source: Any) -> None:
-    with pytest.raises(SettingsError, match=r"add 15m to it"):
-        opened(settings(tmp_path), source)
+    assert_raises(SettingsError, r"add 15m to it", opened, settings(tmp_path), source)
     opened(settings(tmp_path, engine={"timeframes": ("1m", "15m")}), source).close()
 
 
@@ -258,8 +258,7 @@ def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(t
 ])  # fmt: skip
 def test_a_feed_without_its_key_says_which_one_it_wants(tmp_path: Path, source: Any, variable: str) -> None:
     clock = ManualClock(NOW_NS)
-    with pytest.raises(SettingsError, match=variable):
-        open_timed(Settings(data_dir=tmp_path, keys={}), source, source.kind, clock)
+    assert_raises(SettingsError, variable, open_timed, Settings(data_dir=tmp_path, keys={}), source, source.kind, clock)
     keys = dict.fromkeys(("alpaca", "alpaca_secret", "polygon", "finnhub"), SecretStr(VENDORS_KEY))
     opened = open_timed(Settings(data_dir=tmp_path, keys=keys), source, source.kind, clock)
     assert opened.trading(NOW_NS, NOW_NS)

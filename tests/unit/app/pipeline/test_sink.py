@@ -26,6 +26,7 @@ from marketpulse.sinks.files import FileSink
 from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import LocalStorage
 from marketpulse.telemetry import Health
+from refused import assert_raises
 from waiting import wait_until
 
 Positions = Callable[[], Mapping[tuple[str, int], int]]
@@ -197,8 +198,7 @@ def test_a_broker_that_is_away_is_waited_for_and_a_fault_for_a_person_is_the_end
     assert running.stop() == list(range(100))
     assert topic.opened == topic.closed == 4
     topic.faults = [Fatal("the topic was made anew")]
-    with pytest.raises(Fatal, match="made anew"):
-        start().result.result(120)
+    assert_raises(Fatal, "made anew", start().result.result, 120)
     assert topic.closed == 5
 
 
@@ -244,6 +244,5 @@ def test_offsets_are_committed_behind_the_rows_and_not_without_them(tmp_path: Pa
         storing.finish()
         assert done == ["rows", "offsets"]
     else:
-        with pytest.raises(Fatal, match="the store refuses"):
-            storing.finish()
+        assert_raises(Fatal, "the store refuses", storing.finish)
         assert done == ["rows"]
