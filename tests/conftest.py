@@ -36,6 +36,9 @@ hypothesis_settings.register_profile("full", common, max_examples=200)
 hypothesis_settings.load_profile(os.environ.get("MARKETPULSE_HYPOTHESIS", "quick"))
 
 
+# A broker of a test lives for seconds or minutes: what the second compiler costs never comes back.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 IN_MEMORY = Path("/dev/shm/marketpulse-tests")
 ROOM = 6 << 30
 

@@ -16,6 +16,9 @@ from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 from waiting import wait_until
 
+MARKET = '{"market": {"kind": "simulate", "rate": 60}}'
+"""Enough to see it move: the tests look at rows, and the machine runs three of them side by side."""
+
 
 class Up:
     """One running `marketpulse up`."""
@@ -30,10 +33,12 @@ class Up:
         self.process: subprocess.Popen[bytes]
 
     def start(self, *options: str) -> "Up":
+        command = self.command(*options)
+        slow = {"MARKETPULSE_SOURCES": MARKET} if "market" in command and "--config" not in command else {}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command(*options), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=self.environment, cwd=self.data_dir.parent, start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env={**slow, **self.environment}, cwd=self.data_dir.parent, start_new_session=True,
             )  # fmt: skip
         return self
 

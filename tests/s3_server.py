@@ -12,11 +12,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,6 +29,9 @@ ACCESS_KEY, SECRET_KEY = ("AKIDTEST", "only-for-tests")  # of a server on loopba
 REGION = "us-east-1"
 _READY_S = 90.0
 _UNKNOWN_MAX = 200  # answers, 50 ms apart
+botocore.session.create_loader = cache(botocore.session.create_loader)
+"""One for all sessions of a process: each would read and parse the descriptions of the services again, 0.6 s of processor
+time."""
 _STARTS = 3  # now and then one that was killed comes back without its logins, and stays so
 _PORT_OPTIONS = (
     "-master.port", "-master.port.grpc", "-volume.port", "-volume.port.grpc", "-filer.port", "-filer.port.grpc",

@@ -30,7 +30,10 @@ from running_up import Up, held
 MINUTES = float(os.environ.get("MARKETPULSE_SOAK_MINUTES", "60"))
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(60 * MINUTES + 600)]
 
-BOUNDS = {"MARKETPULSE_ENGINE__CORRECTION_WINDOW_S": "120", "MARKETPULSE_SINKS__LAKE__FLUSH_S": "20"}
+BOUNDS = {
+    "MARKETPULSE_SOURCES": '{"market": {"kind": "simulate"}}', "MARKETPULSE_ENGINE__CORRECTION_WINDOW_S": "120",
+    "MARKETPULSE_SINKS__LAKE__FLUSH_S": "20",
+}  # fmt: skip
 """What grows by design until it is full (the engine keeps its window up to twice) is full before half of the time."""
 SAMPLE_EVERY_S = 10.0
 PAGES, NEVER_READ = 12, 2

@@ -27,9 +27,9 @@ _DEFAULTS: dict[Role, dict[str, Value]] = {
     },
     "consumer": {
         # A fetch costs the broker the same whether it brings one record or a thousand. It waits for so many bytes,
-        # 10 ms at most; with one byte its clients would ask again and again, and keep a core busy with it.
+        # 100 ms at most: an open consumer asks again for as long as it lives. Where somebody waits, it says less.
         "fetch.min.bytes": 65_536,
-        "fetch.wait.max.ms": 10,
+        "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 2,
         "queued.max.messages.kbytes": 65_536,
         # What a batch may unpack to (zstd), too: 6 KB can hold gigabytes. A batch of ours has 16 MiB at most.

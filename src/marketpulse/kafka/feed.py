@@ -27,6 +27,7 @@ _BACK_PER_BAR = 20  # records of a partition that one bar of history is worth: s
 _BACK_MAX = 200_000  # records of a topic, where nothing else has them: some 6 s on 2 cores
 _LIVE_BACK = 200  # forming bars are replaced within a second
 _CALL_S = 2.0
+_FETCH_MS = 20  # that a row which people look at may wait for others
 
 
 class KafkaLiveFeed:
@@ -50,7 +51,7 @@ class KafkaLiveFeed:
             settings,
             client_config(
                 settings, "consumer", group_id="marketpulse-feed", isolation_level="read_uncommitted",
-                auto_offset_reset="earliest",
+                auto_offset_reset="earliest", fetch_wait_max_ms=_FETCH_MS,
             )
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
 _CALL_S = 10.0
+_FETCH_MS = 20
 _LOOK_S = 30.0  # how often new partitions are looked for
 _RECORDS_MAX = 10_000
 
@@ -39,7 +40,8 @@ class KafkaForeignTopic:
             settings,
             client_config(
                 settings, "consumer", group_id="marketpulse-foreign", isolation_level="read_committed",
-                auto_offset_reset="error", enable_partition_eof=True, **elsewhere,
+                auto_offset_reset="error", enable_partition_eof=True, fetch_wait_max_ms=_FETCH_MS,
+                **elsewhere,
             )
         )  # fmt: skip
         self._assigned: set[int] = set()

@@ -26,6 +26,7 @@ from marketpulse.ports import FeedBatch
 from marketpulse.settings import Settings
 
 _CALL_S = 30.0
+_FETCH_MS = 10  # it reads up to an end, and somebody waits for that
 _RECORDS = 20_000
 
 
@@ -50,7 +51,7 @@ class LogReader:
             settings,
             client_config(
                 settings, "consumer", group_id=self._group, isolation_level="read_committed",
-                auto_offset_reset="error", enable_partition_eof=True,
+                auto_offset_reset="error", enable_partition_eof=True, fetch_wait_max_ms=_FETCH_MS,
             )
         )  # fmt: skip
 

@@ -36,7 +36,7 @@ def tail(
         settings,
         client_config(
             settings, "consumer", group_id="marketpulse-tail", isolation_level="read_committed",
-            auto_offset_reset="earliest", enable_partition_eof=True,
+            auto_offset_reset="earliest", enable_partition_eof=True, fetch_wait_max_ms=10,
         )
     )  # fmt: skip
     try:

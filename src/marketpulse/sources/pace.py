@@ -11,7 +11,7 @@ from marketpulse.model.market import Ints
 
 ROWS_MAX = 20_000  # rows of one poll; more would make one transaction long
 LONGEST_WAIT_S = 10.0  # at `20x`: closed hours between two rows are cut to this
-NAP_S = 0.004  # rows due within this are taken together
+NAP_S = 0.02  # rows due within this are taken together
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(x|/s)")
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from marketpulse.indicators.arithmetic import ema_step, listed, mean_of_window, shown, wilder_step
 from marketpulse.indicators.bar_columns import BID, NOTIONAL, VOLUME, WIDTH
 from marketpulse.indicators.catalogue import CATALOGUE, Spec, parse_indicators
@@ -39,7 +40,7 @@ def series(draw: st.DrawFn) -> tuple[Floats, list[int]]:
 
 
 @pytest.mark.parametrize("text", [SMALL_BY_NAME.get(name, usual) for name, usual in USUAL.items()])
-@settings(max_examples=60)
+@examples(100)
 @given(found=series())
 def test_the_explained_values_have_the_kernels_bits(text: str, found: tuple[Floats, list[int]]) -> None:
     (spec,) = parse_indicators(text)

@@ -12,10 +12,11 @@ from unittest.mock import patch
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import binary, dictionaries, floats, integers, lists, none, one_of, sampled_from, text
 from pydantic import SecretStr
 
+from examples import examples
 from marketpulse.clock import SystemClock
 from marketpulse.errors import EnvironmentProblem, Fatal, SettingsError
 from marketpulse.model.market import COMPLETE, REASONS
@@ -217,7 +218,7 @@ FUZZED = source()
 FUZZED.start(None)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(rows=ROWS, junk=binary(max_size=12), cut=integers(0, 40))
 def test_no_body_crashes_it(rows: list[Any], junk: bytes, cut: int) -> None:
     lines = b"\n".join(json.dumps(row).encode() for row in rows) + b"\n" + junk

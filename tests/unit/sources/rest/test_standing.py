@@ -5,9 +5,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import DataObject, data, integers
 
+from examples import examples
 from marketpulse.errors import SettingsError
 from marketpulse.settings import Mapping
 from marketpulse.sources.rest.answer import by_the_status, judge_status
@@ -128,7 +129,7 @@ def test_an_answer_that_does_not_reach_back_shows_a_gap(
     assert (taken.gap, minutes(taken)) == (gap, sent)
 
 
-@settings(max_examples=30)
+@examples(60)
 @given(pick=data(), behind=integers(0, 15), start=integers(0, 3))
 def test_every_bar_goes_once_in_order_and_never_before_it_has_closed(pick: DataObject, behind: int, start: int) -> None:
     """A vendor that runs behind is asked at odd times; its newest bar always still forms. We restart now and then."""

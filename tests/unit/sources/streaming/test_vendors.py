@@ -7,10 +7,11 @@ from typing import Any, get_args
 import msgpack
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from examples import examples
 from marketpulse import settings as tree
 from marketpulse.errors import ParameterError
 from marketpulse.model.market import BAR_IN, EVENT, QUOTE, REASONS, TRADE
@@ -249,7 +250,7 @@ NOISE = st.text(max_size=80).map(str.encode) | st.builds(add, BEGINNINGS, st.bin
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=200)
+@examples(200)
 @given(message=st.one_of(spoilt(), NOISE))
 def test_no_message_crashes_any_parser_and_everything_is_said(name: str, message: bytes) -> None:
     vendor = PARSERS[name]
