@@ -19,6 +19,7 @@ from marketpulse.app.loading.load import Request, Summary, load
 from marketpulse.app.pipeline import produce
 from marketpulse.errors import Fatal
 from marketpulse.kafka.partitioner import partitions_of
+from marketpulse.kafka.seat import Seat
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
 from refused import assert_raises
@@ -163,6 +164,20 @@ def test_loaded_rows_name_file_and_line(settings: Settings, tmp_path: Path) -> N
             assert bar["open_time_ns"] <= first["event_time_ns"] < bar["close_time_ns"]
 
 
+def newest(rows: list[Row]) -> list[Row]:
+    """The rows as readers see them: of each the last revision, without those that were withdrawn."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return tuple(row.get(name) for name in ("symbol", "timeframe", "rule", "open_time_ns"))
+
+    last = {key(row): row["revision"] for row in sorted(rows, key=lambda row: int(row["revision"]))}
+    return [
+        r
+        for r in rows
+        if r["revision"] == last[key(r)] and r.get("close", 0) is not None and r.get("state") != "withdrawn"
+    ]
+
+
 trade = partial(market_rows.trade, source="live")
 
 
@@ -198,14 +213,17 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     whole = {table: stored(there, table) for table in COMPUTED}
 
     here = changed(elsewhere(there, "here"), kafka={"topic_prefix": there.kafka.topic_prefix + "b"})
-    path = write_lines(tmp_path / "before.jsonl", before)
-    found = loaded(here, path, source="old")
-    assert found.handed_over
-    assert found.forming
+    parts = {"middle": before[150:280], "before": before[:160], "nightly": before[270:]}  # made anew, then gone on with
+    for name, rows in parts.items():
+        found = loaded(here, path := write_lines(tmp_path / f"{name}.jsonl", rows), source="old")
+        assert (found.handed_over, found.stored["trades"]) == (True, {"middle": 130, "before": 150}.get(name, 120))
+        assert found.forming
     pipeline = Pipeline(here)
     pipeline.run(after)
     for table in COMPUTED:
-        assert without_place(stored(here, table)) == without_place(whole[table]), table
+        assert without_place(newest(stored(here, table)), "revision") == without_place(
+            newest(whole[table]), "revision"
+        ), table
     market = here.topic("market")
     seam = [b for b in stored(here, "bars") if b["receipt"]["topic"] == market and b["receipt"]["first_offset"] is None]
     assert {b["timeframe"] for b in seam} >= {"1m"}, "the bar at the file's end was completed by live trades"
@@ -213,8 +231,47 @@ def test_history_and_live_meet_without_a_seam(settings: Settings, tmp_path: Path
     pipeline.json("verify")
     explained = pipeline.marketpulse("explain", IN_FIRST[0], "1m", "2026-01-01T00:02:00Z")
     assert explained.returncode == 0, explained.stdout + explained.stderr
-    assert "before.jsonl" in explained.stdout or "loaded" in explained.stdout, explained.stdout
+    assert "loaded from" in explained.stdout, explained.stdout
     assert loaded(here, path, source="old").outcome == "nothing"
+    with pipeline.running():  # what comes too late for the window is healed in the midst of loaded history
+        pipeline.write(trade(IN_FIRST[0], 20.1, 50, 1.0, trade_id="late"), heartbeat(400))
+        pipeline.wait_until_taken()
+        pipeline.wait_until_stored()
+        (done,) = pipeline.json("heal")
+        assert (done["outcome"], done["detail"]) == ("healed", "")
+        pipeline.write(heartbeat(401))
+        pipeline.wait_until_taken()
+    (healed,) = (b for b in newest(stored(here, "bars")) if (b["timeframe"], b["open_time_ns"]) == ("1s", at(20)))
+    (before_it,) = (b for b in newest(whole["bars"]) if (b["timeframe"], b["open_time_ns"]) == ("1s", at(20)))
+    assert (healed["high"], healed["trade_count"]) == (50, before_it["trade_count"] + 1)
+    pipeline.json("verify")
+
+
+def test_loads_without_the_broker_killed_ones_and_files_behind_live_rows_are_one_history(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, there = history(), elsewhere(settings, "there")
+    cuts = ((0, 100), (90, 200), (200, 300), (290, 400))
+    files = [write_lines(tmp_path / f"{a}.jsonl", before[a:b]) for a, b in cuts]
+    load(there, Request([*map(str, files)], source="old", lake_only=True))
+    assert loaded(settings, files[0], source="old").handed_over
+    assert not loaded(settings, files[1], source="old", lake_only=True).handed_over
+    assert loaded(settings, files[2], source="old").handed_over, "the state is made anew: it lacks the second file"
+    with monkeypatch.context() as patched:
+        patched.setattr(Seat, "hand_over", Seat.__init__)  # which raises: the process is gone before the hand-over
+        with pytest.raises(TypeError):
+            loaded(settings, files[3], source="old")
+    assert loaded(settings, files[3], source="old").outcome == "handed over"
+    for table in COMPUTED:
+        mine, expected = newest(stored(settings, table)), newest(stored(there, table))
+        assert without_place(mine, "revision") == without_place(expected, "revision"), table
+    pipeline = Pipeline(settings)
+    pipeline.run(live(160.0))
+    later = [{**r, "timestamp": r["timestamp"] + at(400) - at(0), "trade_id": f"z{r['trade_id']}"} for r in before]
+    found = loaded(settings, write_lines(tmp_path / "later.jsonl", later), source="old")
+    assert (found.handed_over, found.stored["trades"]) == (True, 400)
+    pipeline.run([trade(IN_FIRST[0], 570 + n, 30 + n, 1, trade_id=f"e{n}") for n in range(5)] + [heartbeat(900)])
+    pipeline.json("verify")
 
 
 def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_once_no_engine_works(
@@ -229,7 +286,7 @@ def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_on
     assert loaded(
         settings, write_lines(tmp_path / "more.jsonl", [{**r, "symbol": mine} for r in history()])
     ).handed_over
-    assert_raises(Fatal, "already knows", loaded, settings, known)
+    assert_raises(Fatal, "live rows beside S0", loaded, settings, known)
     pipeline.run([trade(mine, 201 + n, 30 + n, 1) for n in range(5)] + [heartbeat(400)])
     bars = [r for r in stored(settings, "indicators") if r["symbol"] == mine and r["timeframe"] == "1s"]
     live_ones = [r for r in bars if r["receipt"]["topic"] == settings.topic("market")]

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from marketpulse.kafka.columns import EVENT_TIME, OFFSET, ROW, SYMBOL, Columns, joined
+from marketpulse.kafka.columns import EVENT_TIME, INGEST_TIME, OFFSET, ROW, SYMBOL, Columns, joined
 from marketpulse.kafka.frame_reader import RefusedRow, read_frames
 from marketpulse.kafka.partitioner import partitions_of
-from marketpulse.model.market import ABSENT, DeadLetter, Ids, Ints, MarketBatch, StringTable
+from marketpulse.model.market import ABSENT, LOAD_BITS, DeadLetter, Ids, Ints, MarketBatch, StringTable
+
+IS_STORED = 0
+"""Instead of an ingest time: the lake has the row already."""
 
 _FIRST_FRAME = np.zeros(1, np.int64)
 
@@ -25,21 +28,23 @@ class LoadedRows:
         self._partition_of: Ids = np.empty(0, np.int32)  # by a string's id
 
     def batches(
-        self, tables: Sequence[pa.Table], numbers: Sequence[Ints], parts: Sequence[Ids], end_ns: Mapping[str, int]
-    ) -> tuple[dict[int, MarketBatch], list[DeadLetter], int]:
+        self, tables: Sequence[pa.Table], numbers: Sequence[Ints], parts: Sequence[Ids], stored: Sequence[np.ndarray],
+        end_ns: Mapping[str, int],
+    ) -> tuple[dict[int, MarketBatch], list[DeadLetter], int]:  # fmt: skip
         """One stretch of time: by kind, in the order of rank, tables with columns of TRADE, QUOTE, BAR_IN or EVENT,
-        and the number of each row's line and its place among those of the same number.
+        and the number of each row's line, its place among those of the same number, and whether the lake has it.
 
         Gives the rows by partition in order of time, a dead letter for each row that was refused, and how many rows
-        were left out because they lie at or after their symbol's time in `end_ns`.
+        were left out because they lie at or after their symbol's time in `end_ns`; none of those that the lake has.
         """
         found: list[Columns] = []
         letters: list[DeadLetter] = []
-        for table, number, part in zip(tables, numbers, parts, strict=True):
+        for table, number, part, there in zip(tables, numbers, parts, stored, strict=True):
             columns, refused = read_frames([table], _FIRST_FRAME, self.strings)
             letters += [self._letter(one, number, part) for one in refused]
             place = columns.ids[ROW].copy()
             columns.longs[OFFSET], columns.ids[ROW] = number[place], part[place]
+            columns.longs[INGEST_TIME, there[place]] = IS_STORED
             found.append(columns)
         whole = found[0] if len(found) == 1 else _merged(found)
         before = len(whole)
@@ -68,16 +73,21 @@ class LoadedRows:
 
     def _before(self, whole: Columns, end_ns: Mapping[str, int]) -> Columns:
         ends = np.array([end_ns.get(text, 2**63 - 1) for text in self.strings.texts()], np.int64)
-        kept = whole.longs[EVENT_TIME] < ends[whole.ids[SYMBOL]]
+        kept = (whole.longs[EVENT_TIME] < ends[whole.ids[SYMBOL]]) | (whole.longs[INGEST_TIME] == IS_STORED)
         return whole if kept.all() else whole.taken(np.flatnonzero(kept))
 
     def _letter(self, row: RefusedRow, number: Ints, part: Ids) -> DeadLetter:
         symbol = row.refusal.symbol
         partition = int(self.partition_of([symbol])[0]) if symbol else 0
         return DeadLetter(
-            row.refusal.reason, row.refusal.detail, self._topic, partition, int(number[row.row]),
+            row.refusal.reason, row.refusal.detail, self._topic, partition, int(number_of(number)[row.row]),
             int(part[row.row]) or ABSENT, None, row.shown, symbol,
         )  # fmt: skip
+
+
+def number_of(place: Ints) -> Ints:
+    """(n,) the numbers of rows in their files, without those of their loads."""
+    return place & (1 << LOAD_BITS) - 1
 
 
 def _slice(whole: Columns, begin: int, end: int) -> Columns:

@@ -201,7 +201,9 @@ def _check_values(tables: dict[str, np.ndarray]) -> None:
                 good = (values > 0) & (values <= PRICE_MAX)
             elif column.endswith("size"):
                 good = (values >= 0) & (values <= SIZE_MAX)
-            elif column in ("offset", "row", "bar", "indicators", "revision"):
+            elif column == "offset":
+                good = values != -1  # below stands what was loaded
+            elif column in ("row", "bar", "indicators", "revision"):
                 good = values >= 0
             elif column == "side":
                 good = (values >= ALWAYS) & (values <= REPLACED)

@@ -52,7 +52,8 @@ WITHOUT_SYMBOL = frozenset({Kind.HEARTBEAT, Kind.CLOCK, Kind.HELLO, Kind.GOODBYE
 ABSENT = -1  # an interned string, a count or a time that the record does not carry
 NOT_ASKED = -(2**63)
 LOADED = -(2**62)
-"""The engine's offset of row r of a file that was loaded is LOADED + r: before every record of the log."""
+LOAD_BITS = 40
+"""The engine's offset of row r of the n-th load is LOADED + n · 2**LOAD_BITS + r: before every record of the log."""
 
 NO_APPEND_TIME = -(2**62)  # there is no broker behind these rows
 

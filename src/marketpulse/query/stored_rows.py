@@ -1,19 +1,20 @@
 """The lake's own rows, file by file and unchanged, for who checks them: every revision, with its receipt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.layout import plain, without_times
 from marketpulse.catalog.visible import Picture, StoredFile, VisibleFiles, open_visible, path_on
 from marketpulse.errors import Retryable
-from marketpulse.model.tables import EVENT_TIME_COLUMN
+from marketpulse.model.tables import EVENT_TIME_COLUMN, LOADED_TOPIC
 from marketpulse.settings import Settings
 
 SHAPE = "file_shape"
@@ -105,6 +106,27 @@ class StoredRows:
 
         return self._whatever_moves(collect)
 
+    def loaded(self, table: str, symbols: frozenset[str] | None) -> pa.Table:
+        """The rows of these symbols (None: of all) that came from files: trades, quotes or events, in the order of their files."""
+        mine = pc.starts_with(pc.field("topic"), LOADED_TOPIC)
+        if symbols is not None:
+            mine &= pc.field("symbol").isin(sorted(symbols))
+        parts = list(self.scan(
+            table, mine,
+            lambda file: file.may_hold("topic", LOADED_TOPIC, LOADED_TOPIC + "\U0010ffff")
+            and (symbols is None or any(file.may_hold("symbol", symbol, symbol) for symbol in symbols)),
+        ))  # fmt: skip
+        return (
+            pa.concat_tables(parts).sort_by([(name, "ascending") for name in ("topic", "offset", "row")])
+            if parts
+            else pa.table({})
+        )
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """How far the lake holds each topic's partitions."""
+        self._pictures = self._files.read()
+        return self._files.positions()
+
     def of_type(self, kind: str, topic: str) -> pa.Table:
         """The rows of `events` of one type that a topic holds."""
         mine = (pc.field("type") == kind) & (pc.field("topic") == topic)
@@ -114,6 +136,21 @@ class StoredRows:
             return united([(f.columns, self.read(f, mine)) for f in chosen]).rows
 
         return self._whatever_moves(collect)
+
+    def scan(self, table: str, chosen: pc.Expression, may_hold: Callable[[StoredFile], bool]) -> Iterator[pa.Table]:
+        """The chosen rows of the files that may hold some, piece by piece: no more of them is in memory at a time. Raises
+        Retryable when a compaction takes a file away meanwhile."""
+        for file in self._listed(table):
+            if not may_hold(file):
+                continue
+            with explained(self._files.lake.where):
+                try:
+                    rows = ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[table].fs)
+                    for batch in rows.to_batches(filter=chosen, batch_readahead=1, fragment_readahead=1):
+                        if batch.num_rows:
+                            yield plain(without_times(table, pa.Table.from_batches([batch])))
+                except FileNotFoundError:
+                    raise Retryable("the lake's files have changed while they were read: try again") from None
 
     def whole(self, table: str) -> pa.Table:
         """All rows of a table."""

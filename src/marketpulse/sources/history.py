@@ -32,12 +32,13 @@ from marketpulse.sources.plain_trades import PlainReader, plain_reader
 from marketpulse.sources.raw import Block, RawRows
 from marketpulse.sources.tape import KINDS, table_of
 
-NUMBER, PART = "number", "part"
-"""Columns behind a kind's own: the row's line or row number, counted on from file to file; and its place among the
-rows that share that number."""
+NUMBER, PART, LOAD = "number", "part", "load"
+"""Columns behind a kind's own: the row's line or row number, counted on from file to file; its place among the rows that
+share that number; and, of rows that the lake has from an earlier load, the number of that."""
 
-STRETCH_ROWS = 500_000
+STRETCH_ROWS = 250_000
 _SAMPLE = 1_024
+_BATCH_ROWS = 4_096  # that a run is read by: of rows in no order every run is open at a time
 _AT_A_TIME = 2  # blocks; they are some ten megabytes each
 
 Say = Callable[[int], None]
@@ -45,11 +46,13 @@ Say = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The sorted rows of one kind from one block: an Arrow file of their columns, `time_ns`, NUMBER and PART."""
+    """The sorted rows of one kind from one block: an Arrow file of their columns, `time_ns`, NUMBER and PART. `times` are
+    those of some rows, the first one among them."""
 
     path: Path
     kind: str
     rows: int
+    times: Ints
 
 
 @dataclass(slots=True)
@@ -229,11 +232,21 @@ def _lay_aside(kind: str, table: pa.Table, times: Ints, number: Ints, path: Path
     if not np.all(times[:-1] <= times[1:]):
         order = np.argsort(times, kind="stable")
         table, times = table.combine_chunks().take(pa.array(order)), times[order]
+    symbols = set(pc.unique(table["symbol"]).to_pylist())
+    return _Aside(write_run(kind, table, path), symbols, int(times[0]), int(times[-1]), int(number.max()))
+
+
+def write_run(kind: str, table: pa.Table, path: Path) -> Run:
+    """Lay rows aside that are in order of `time_ns`."""
+    lists = [name for name in table.column_names if pa.types.is_list(table.schema.field(name).type)]
+    table = table.drop_columns([name for name in lists if table[name].null_count == table.num_rows])
     table = table.unify_dictionaries().combine_chunks()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-    symbols = set(pc.unique(table["symbol"]).to_pylist())
-    return _Aside(Run(path, kind, len(times)), symbols, int(times[0]), int(times[-1]), int(number.max()))
+        for begin in range(0, table.num_rows, _BATCH_ROWS):
+            # Taken, not sliced: of a slice the offsets of all lists would be written.
+            rows = table.slice(begin, _BATCH_ROWS)
+            writer.write_table(rows.take(pa.array(np.arange(rows.num_rows))) if lists else rows)
+    return Run(path, kind, table.num_rows, table["time_ns"].to_numpy()[::_SAMPLE].copy())
 
 
 def _note(aside: _Aside, found: LaidOut) -> None:
@@ -262,37 +275,67 @@ def read_rejected(path: Path) -> Iterator[tuple[RejectedInput, int]]:
 
 def stretches(runs: Sequence[Run], rows: int = STRETCH_ROWS) -> Iterator[dict[str, pa.Table]]:
     """All rows by stretches of time of about so many: by kind, with NUMBER and PART, each kind's in order."""
-    tables = [(run.kind, _open(run.path)) for run in runs]
-    times = [table["time_ns"].chunk(0).to_numpy() for _, table in tables]
-    begins = [0] * len(tables)
-    for cut in [*_cuts(times, rows), None]:
+    open_runs = [_OpenRun(run) for run in runs]
+    for cut in [*_cuts(runs, rows), None]:
         parts: dict[str, list[pa.Table]] = {}
-        for i, (kind, table) in enumerate(tables):
-            end = len(times[i]) if cut is None else int(np.searchsorted(times[i], cut))
-            if end > begins[i]:
-                parts.setdefault(kind, []).append(table.slice(begins[i], end - begins[i]))
-            begins[i] = end
+        for run in open_runs:
+            if own := run.take(cut):
+                parts.setdefault(run.kind, []).extend(own)
+        open_runs = [run for run in open_runs if not run.is_over]
         if parts:
             yield {kind: _in_order(parts[kind]) for kind in KINDS if kind in parts}
 
 
-def _cuts(times: Sequence[Ints], rows: int) -> list[int]:
+class _OpenRun:
+    """A run as far as it has been read: no more than the rows of one batch wait in memory."""
+
+    def __init__(self, run: Run) -> None:
+        self.kind, self._path, self._next_ns = run.kind, run.path, int(run.times[0])
+        self._reader: pa.ipc.RecordBatchFileReader | None = None
+        self._batch = 0
+        self._rest: pa.Table | None = None
+        self.is_over = False
+
+    def take(self, cut: int | None) -> list[pa.Table]:
+        """The rows before this time that have not been taken yet; with None all of them."""
+        found: list[pa.Table] = []
+        while not self.is_over and (cut is None or self._next_ns < cut):
+            rest = self._read() if self._rest is None else self._rest
+            if rest is None:
+                self.is_over, self._reader = True, None
+                break
+            times = rest["time_ns"].to_numpy()
+            end = len(times) if cut is None else int(np.searchsorted(times, cut))
+            if end:
+                found.append(rest.slice(0, end))
+            self._rest = rest.slice(end) if end < len(times) else None
+            self._next_ns = int(times[end]) if end < len(times) else self._next_ns
+        return found
+
+    def _read(self) -> pa.Table | None:
+        if self._reader is None:
+            self._reader = pa.ipc.open_file(pa.OSFile(str(self._path)))
+        if self._batch == self._reader.num_record_batches:
+            return None
+        self._batch += 1
+        return pa.Table.from_batches([self._reader.get_batch(self._batch - 1)])
+
+
+def _cuts(runs: Sequence[Run], rows: int) -> list[int]:
     """Times that part the rows into stretches of about this many."""
-    samples = np.sort(np.concatenate([np.empty(0, np.int64), *(some[::_SAMPLE] for some in times)]))
+    samples = np.sort(np.concatenate([np.empty(0, np.int64), *(run.times for run in runs)]))
     every = max(1, rows // _SAMPLE)
     return sorted(set(samples[every::every].tolist()))
 
 
 def _in_order(parts: Sequence[pa.Table]) -> pa.Table:
-    if len(parts) == 1:
-        return parts[0]
-    whole = pa.concat_tables(parts)
-    times = whole["time_ns"].to_numpy()
-    if np.all(times[:-1] <= times[1:]):
-        return whole  # parts stand in the order of the files and their blocks, so ties do
-    return whole.unify_dictionaries().take(pa.array(np.argsort(times, kind="stable")))
-
-
-def _open(path: Path) -> pa.Table:
-    """The file's table on its own memory: nothing is read before it is looked at."""
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+    """By time; of one time by LOAD, where rows have it (new ones, without it, are the last), then as the files have them."""
+    whole = pa.concat_tables(parts, promote_options="default").unify_dictionaries().combine_chunks()
+    keys = [whole["time_ns"].to_numpy(), whole[NUMBER].to_numpy(), whole[PART].to_numpy()]
+    if LOAD in whole.column_names:
+        keys.insert(1, pc.fill_null(whole[LOAD], 2**31 - 1).to_numpy())
+    step = [np.sign(np.diff(key)) for key in keys]
+    later = np.zeros(len(step[0]), np.int8)
+    for sign in reversed(step):
+        later = np.where(sign != 0, sign, later)
+    return whole if (later >= 0).all() else whole.take(pa.array(np.lexsort(keys[::-1])))

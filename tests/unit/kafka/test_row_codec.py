@@ -213,7 +213,8 @@ def loaded(partitions: int, *tables: tuple[pa.Table, int], ends: dict[str, int] 
     """What becomes of these tables, each with its first line's number."""
     numbers = [np.arange(first, first + len(table)) for table, first in tables]
     parts = [np.zeros(len(table), np.int32) for table, _ in tables]
-    return LoadedRows(TOPIC, partitions).batches([table for table, _ in tables], numbers, parts, ends or {})
+    stored = [np.zeros(len(table), np.bool_) for table, _ in tables]
+    return LoadedRows(TOPIC, partitions).batches([table for table, _ in tables], numbers, parts, stored, ends or {})
 
 
 def test_each_symbol_goes_to_its_partition_kinds_keep_their_rank_and_bad_or_late_rows_are_left_out() -> None:

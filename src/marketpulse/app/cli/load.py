@@ -26,8 +26,8 @@ def load(
     columns: Columns = None, time_format: TimeFormat = None, timeframe: BarLength = None,
     mapping: Annotated[str | None, typer.Option(metavar="NAME", help="Read the files as this replay source of the configuration does.")] = None,
     calendar: Annotated[str | None, typer.Option(metavar="MIC", help="The calendar of all rows, such as XNYS or 24x7. Default: by venue.")] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="The source that the rows carry. Default: load- and the file's name.")] = None,
-    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Instead of the file's name, where two files share it.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="The source that the rows carry. Default: load.")] = None,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="What stored rows name instead of the file's name.")] = None,
     complete: Annotated[bool, typer.Option("--complete", help="Nothing follows: close the bars that are open at the end.")] = False,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Without a broker: the pipeline does not go on from the end.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used, with nothing loaded.")] = False,
@@ -84,13 +84,15 @@ def lines(found: "Summary") -> list[str]:
         stored = ", ".join(f"{count:,} {table}" for table, count in sorted(found.stored.items()) if count)
         rate = found.rows / max(found.seconds, 1e-9)
         said.append(f"Stored {stored or 'nothing'} in {found.seconds:,.1f} s ({rate:,.0f} rows/s).")
-    if found.resumed_at:
-        said.append(f"Went on behind row {found.resumed_at:,} of an earlier run; the counts are this run's.")
+    if found.restored:
+        said.append(f"An earlier run had stored {found.restored:,} of the rows; the counts are this run's.")
     if found.refused:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.refused.most_common())
         said.append(f"Set aside as dead letters: {reasons} (table dead_letters).")
     if found.cut:
         said.append(f"Left out {found.cut:,} rows that are not before the first live row of their symbol.")
+    if found.again:
+        said.append(f"Left out {found.again:,} rows that an earlier load or another of the files has.")
     if found.duplicates:
         said.append(f"Dropped {found.duplicates:,} trades whose id had come before.")
     if found.out_of_session:
@@ -103,7 +105,7 @@ def lines(found: "Summary") -> list[str]:
         said.append("The pipeline goes on from here: start it with `marketpulse up`.")
     if found.forming:
         closes = "" if found.handed_over else " (--complete would have closed them)"
-        said.append(f"{found.forming:,} bars are open at the end; live trades complete them{closes}.")
+        said.append(f"{found.forming:,} bars are open at the end; later trades complete them{closes}.")
     return said
 
 

@@ -22,7 +22,7 @@ from marketpulse.app.healing.stored import wait_until_stored
 from marketpulse.app.receipts.compare import flat
 from marketpulse.app.receipts.lake_splits import missed_splits
 from marketpulse.app.receipts.lake_trades import LakeInputs, keys_of, sift
-from marketpulse.app.receipts.loaded import file_of
+from marketpulse.app.receipts.loaded import with_loaded
 from marketpulse.app.receipts.report import TABLES
 from marketpulse.app.receipts.report_text import difference_text
 from marketpulse.app.receipts.running_rules import running_rules
@@ -150,21 +150,8 @@ class _Heal:
         found = _healing(symbol, past, "to heal", self._missed)
         if found.outcome == "nothing":
             return found
-        fault = self._loaded(symbol, partition) or (dry_run and self._unlike(symbol, partition))
+        fault = dry_run and self._unlike(symbol, partition)
         return replace(found, outcome="refused", detail=fault) if fault else found
-
-    def _loaded(self, symbol: str, partition: int) -> str | None:
-        """Why a symbol whose history was loaded is left as it is: a rebuild would begin without what lies in files."""
-        if not self._log.loads(partition):
-            return None
-        rows = self._stored.table("trades", Wanted(*ALWAYS, frozenset({symbol}))).rows
-        files = sorted({name for topic in rows["topic"].unique().to_pylist() if (name := file_of(topic))})
-        if not files:
-            return None
-        return (
-            f"its history was loaded ({', '.join(files)}), and a rebuild from the log's trades would leave that out; the trades "
-            "stay in `trades`"
-        )
 
     def heal(self, symbol: str, partition: int, end: int) -> Healing:
         """What has begun; `end`: up to which offset the lake holds all."""
@@ -204,15 +191,17 @@ class _Heal:
 
     def _of_partition(self, partition: int) -> tuple[pa.Table, pa.Table, pa.Table]:
         if partition not in self._inputs:
-            self._inputs = {
-                partition: (
-                    self._stored.of_partition("trades", self._topic, partition, self._symbols),
-                    self._stored.of_partition("events", self._topic, partition, self._symbols),
-                    self._stored.of_partition("quotes", self._topic, partition, self._symbols)
-                    if self._config.reads_quotes
-                    else pa.table({}),
+            tables = ("trades", "events", "quotes") if self._config.reads_quotes else ("trades", "events")
+            trades, events, *quotes = (
+                with_loaded(
+                    self._stored,
+                    table,
+                    self._stored.of_partition(table, self._topic, partition, self._symbols),
+                    self._symbols,
                 )
-            }
+                for table in tables
+            )
+            self._inputs = {partition: (trades, events, *(quotes or [pa.table({})]))}
         return self._inputs[partition]
 
     def _within(self, inputs: LakeInputs, begins: int) -> LakeInputs:

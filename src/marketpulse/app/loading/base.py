@@ -2,20 +2,22 @@
 
 no broker                  nothing: --lake-only
 the engine has not begun   fresh states, or those that an earlier load has left
-it has, and rests          its states as of its last commit; what it knows of a symbol stays as it is
+it has, and rests          its states as of its last commit
 it works                   refused: two would write the same state
 """
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from marketpulse.app.lock import only_one
 from marketpulse.engine.checkpoint import ForeignState, state_from_bytes
+from marketpulse.engine.closing import closed_up_to
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.layout import NEVER
 from marketpulse.engine.state import PartitionState, new_state
 from marketpulse.engine.step import Stepper
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable
@@ -37,20 +39,29 @@ _PATIENCE_S = 15.0
 class Base:
     """By partition: the state, and the offset up to which the engine had committed (missing: it has not begun).
     `loads` are those whose end some partition holds. `first_live_ns`: by symbol, the first event time in the part of
-    the log that the engine has not taken yet."""
+    the log that the engine has not taken yet. `loaded_only`: partitions whose state holds nothing but loads."""
 
     partitions: int
     states: dict[int, PartitionState] = field(default_factory=dict)
     committed: dict[int, int] = field(default_factory=dict)
     loads: set[str] = field(default_factory=set)
     first_live_ns: dict[str, int] = field(default_factory=dict)
+    loaded_only: set[int] = field(default_factory=set)
 
     def knows(self, symbol: str, partition: int) -> bool:
         state = self.states.get(partition)
         return state is not None and state.symbols.find(symbol) >= 0
 
-    def knows_source(self, source: str) -> bool:
-        return any(state.sources.find(source) >= 0 for state in self.states.values())
+    def goes_on_with(self, partition: int, firsts: Iterable[tuple[str, int]], source: str) -> bool:
+        """Whether rows of this source that begin there, by symbol, come behind all that the partition's state has of them."""
+        state = self.states[partition]
+        number = state.sources.find(source)
+        reached = NEVER if number < 0 else int(state.tables.sources["watermark_ns"][number])
+        for symbol, first_ns in firsts:
+            known = state.symbols.find(symbol)
+            if first_ns < reached or (known >= 0 and first_ns < closed_up_to(state.tables, known)):
+                return False
+        return True
 
 
 @contextlib.contextmanager
@@ -96,6 +107,8 @@ def _look(settings: Settings, config: EngineConfig) -> Base:
                 offset, pointer = committed[partition]
                 base.committed[partition] = offset
                 base.states[partition] = _state(log, config, partition, offset, pointer)
+                if base.loads and _has_no_rows(log, partition, offset):
+                    base.loaded_only.add(partition)
             _note_unread(log, partition, offset, base)
         return base
     finally:
@@ -137,6 +150,14 @@ def _state(
         for after, _ in stepper.steps(state, decoded.batch):
             state = after
     return state
+
+
+def _has_no_rows(log: LogReader, partition: int, end: int) -> bool:
+    """Whether nothing but heartbeats and clocks has ever stood before `end`."""
+    if end and log.span(partition).first:
+        return False
+    quiet = (Kind.HEARTBEAT, Kind.CLOCK)
+    return all(np.isin(decoded.batch.kind, quiet).all() for decoded in log.read(partition, 0, end))
 
 
 def _note_unread(log: LogReader, partition: int, begin: int, base: Base) -> None:

@@ -3,11 +3,12 @@
     1. fetch      what lies elsewhere
     2. arrange    every row, in order of time, aside on disk
     3. look       where lake and pipeline stand; whatever cannot be done is refused before anything is stored
-    4. load       stretch by stretch: check -> engine -> lake, rows and position in one commit of the store
-    5. hand over  the states at the end, into the log
+    4. plan       by partition: go on with the pipeline's state, or begin anew with what the lake has of earlier loads
+    5. load       stretch by stretch: check -> engine -> what the lake does not have
+    6. hand over  the states at the end, into the log
 
-Nothing of it is kept between runs but what the lake and the log hold: a second run computes again what the first one had stored,
-without storing it (the same rows give the same bits), and goes on.
+Nothing of it is kept between runs but what the lake and the log hold. A row that is stored is known by what it says, a result by its
+key: so any number of files, in any order, and a run that dies, come to what one load of all files gives.
 """
 
 import contextlib
@@ -22,16 +23,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.loading.base import Base, at_the_log, base_of
-from marketpulse.app.loading.engine import Given, PartitionLoad, empty_rows
-from marketpulse.app.loading.identity import WHOLE, Identity, check_unchanged, identify
+from marketpulse.app.loading.difference import StoredResults
+from marketpulse.app.loading.earlier import EarlierRows, Loads
+from marketpulse.app.loading.engine import Given, PartitionLoad, Rows, empty_rows
+from marketpulse.app.loading.identity import BEGUN, WHOLE, Identity, check_settings, identify
+from marketpulse.app.loading.revisions import learn_revisions
 from marketpulse.app.loading.storing import Storing, flush
-from marketpulse.app.loading.stretch import Stretch, stretch_of
+from marketpulse.app.loading.stretch import Load, Stretch, stretch_of
 from marketpulse.engine.checkpoint import computation, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import SOURCES_MAX
@@ -40,17 +46,22 @@ from marketpulse.errors import Fatal
 from marketpulse.kafka.dead_letter import encode_dead_letter
 from marketpulse.kafka.loaded_rows import LoadedRows
 from marketpulse.kafka.seat import Seat, StateOf
-from marketpulse.model.market import ABSENT, DeadLetter, MarketBatch
+from marketpulse.model.market import ABSENT, LOAD_BITS, DeadLetter, MarketBatch
 from marketpulse.model.rows import DEAD_LETTER
+from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.query.duck import LakeQuery
+from marketpulse.query.stored_rows import ALWAYS, StoredRows
 from marketpulse.settings import Mapping as Columns
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
-from marketpulse.sources.files import expand, stem
-from marketpulse.sources.history import STRETCH_ROWS, LaidOut, lay_out, read_rejected, stretches
+from marketpulse.sources.files import expand
+from marketpulse.sources.history import LaidOut, Run, lay_out, read_rejected, stretches
 from marketpulse.sources.remote import fetch, is_url
 from marketpulse.telemetry import DEAD_LETTERS
+
+SOURCE = "load"
+"""Of loaded rows that name no other: one for all loads, so that a trade's id is the same in whatever file it stands."""
 
 _ENGINES = min(8, max(2, os.cpu_count() or 2))  # at a time: kernels run without the interpreter's lock
 _LETTERS = 20_000  # dead letters of one batch
@@ -62,7 +73,7 @@ class Request:
 
     files: Sequence[str]
     mapping: Columns = field(default_factory=Columns)
-    source: str | None = None  # that the rows carry; unset: `load-` and the first file's name
+    source: str | None = None  # that the rows carry; unset: SOURCE
     calendar: str | None = None
     name: str | None = None  # instead of the first file's
     complete: bool = False  # nothing follows: close what is open at the end
@@ -82,7 +93,9 @@ class Progress:
 @dataclass(slots=True)
 class Summary:
     """What a load has done. `stored` counts rows by table, `refused` rows by reason; `forming` are bars that are open at
-    the end; `seconds` from the first row read to the last one durable; `outcome`: `loaded`, `handed over` (all was stored before, its state was not in the pipeline), `nothing`."""
+    the end; `restored` are rows that an earlier run had stored, `again` those that the lake or another file has; `seconds` from the
+    first row read to the last one durable; `outcome`: `loaded`, `handed over` (all was stored before, its state was not in the
+    pipeline), `nothing`."""
 
     topic: str
     outcome: str = "loaded"
@@ -90,7 +103,8 @@ class Summary:
     symbols: int = 0
     stored: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    resumed_at: int = 0
+    restored: int = 0
+    again: int = 0
     cut: int = 0
     duplicates: int = 0
     out_of_session: int = 0
@@ -116,11 +130,11 @@ def load(settings: Settings, request: Request, say: Say = lambda _: None) -> Sum
         at = settings if request.lake_only else stack.enter_context(at_the_log(settings))
         config = engine_config(at.engine)
         base = Base(at.kafka.partitions) if request.lake_only else base_of(at, config)
-        source = request.source or f"load-{stem(paths[0])}"
+        source = request.source or SOURCE
         identity = _identity(paths, request, source, config, base.partitions)
         sink = open_sink(at, "lake")
         stack.callback(sink.close)
-        return _Load(at, config, request, source, identity, base, sink, say).run(paths, work)
+        return _Load(at, config, request, source, identity, base, sink, say, work).run(paths)
 
 
 def _files(names: Sequence[str], settings: Settings, directory: Path, say: Say) -> list[Path]:
@@ -141,7 +155,7 @@ def _identity(paths: Sequence[Path], request: Request, source: str, config: Engi
     rules = [repr(rule) for rule in config.alerts]
     facts = [
         request.mapping.model_dump_json(exclude={"split_adjusted"} if request.mapping.split_adjusted is None else None), source, request.calendar or "", str(request.complete), computation(config),
-        str(partitions), str(STRETCH_ROWS), *rules,
+        str(partitions), "500000", *rules,
     ]  # fmt: skip
     return identify(paths, facts, request.name)
 
@@ -151,22 +165,23 @@ class _Load:
 
     def __init__(
         self, settings: Settings, config: EngineConfig, request: Request, source: str, identity: Identity, base: Base,
-        sink: Sink, say: Say,
+        sink: Sink, say: Say, work: Path,
     ) -> None:  # fmt: skip
         self._settings, self._config, self._request = settings, config, request
-        self._source, self._base, self._sink, self._say = source, base, sink, say
+        self._source, self._base, self._sink, self._say, self._work = source, base, sink, say, work
         self._topic, self._identity = identity.topic, identity
         self._rows = LoadedRows(self._topic, base.partitions)
         self._engines: dict[int, PartitionLoad] = {}
         self._rows.strings.intern(source)  # before threads share the table
         self._empty = empty_rows(config)
-        self._reached: dict[int, int] = {}  # by partition, up to which position rows have been given
-        self._stored: Mapping[tuple[str, int], int] = {}
+        self._run_topic, self._position = f"run:{uuid4().hex[:12]}", 0
         self._summary = Summary(self._topic)
 
-    def run(self, paths: Sequence[Path], work: Path) -> Summary:
-        self._stored = self._sink.resume() or {}
-        whole = self._stored.get((self._topic, 0), 0) >= WHOLE
+    def run(self, paths: Sequence[Path]) -> Summary:
+        self._positions = self._sink.resume() or {}
+        self._loads = Loads.of(self._positions)
+        self._number = self._loads.number_of(self._topic)
+        whole = self._positions.get((self._topic, 0), 0) >= WHOLE
         there = self._topic in self._base.loads
         if whole and (there or self._request.lake_only):
             self._summary.outcome, self._summary.handed_over = "nothing", there
@@ -176,14 +191,18 @@ class _Load:
                 f"the pipeline goes on from this file's end ({self._topic}), but the lake no longer holds all of its rows: "
                 "restore the lake; or load with --lake-only to fill it again"
             )
-        check_unchanged(self._identity, self._stored)
+        check_settings(self._identity, self._positions)
         began = time.monotonic()
-        laid = self._lay_out(paths, work)
-        self._check(laid)
+        laid = self._lay_out(paths)
+        stored = StoredRows(self._settings)
+        self._earlier = EarlierRows(stored, {**self._loads.numbers, self._topic: self._number}, self._work / "earlier")
+        self._results = StoredResults(stored, self._topic)
+        self._known = self._known_places()
+        runs = self._plan(laid)
         ends = self._live_begins(laid)
         self._summary.rows, self._summary.symbols = laid.rows, len(laid.symbols)
         self._summary.first_ns, self._summary.last_ns = laid.first_ns, laid.last_ns
-        self._store_all(laid, ends, whole)
+        self._store_all(laid, runs, ends, whole)
         self._summary.seconds = time.monotonic() - began
         if not self._request.lake_only:
             self._hand_over()
@@ -191,65 +210,111 @@ class _Load:
             self._summary.outcome = "handed over"
         return self._summary
 
-    def _lay_out(self, paths: Sequence[Path], work: Path) -> LaidOut:
+    def _known_places(self) -> set[tuple[int, int]]:
+        """Of dead letters that an earlier run has stored and, with their rows below 0, of its quality records."""
+        if self._topic not in self._loads.numbers:
+            return set()
+        words = self._earlier.places_of(self._topic, "events", "quality", "hello")
+        return self._earlier.places_of(self._topic, "dead_letters") | {(offset, -row) for offset, row in words}
+
+    def _plan(self, laid: LaidOut) -> list[Run]:
+        """Which partitions go on with the pipeline's state; gives the rows of the lake that go through the engine as well, all of
+        their symbols where it begins anew. Raises Fatal where neither can be."""
+        symbols = sorted(laid.symbols)
+        partitions = self._rows.partition_of(symbols).tolist() if symbols else []
+        by_partition: dict[int, list[str]] = {}
+        for symbol, partition in zip(symbols, partitions, strict=True):
+            by_partition.setdefault(partition, []).append(symbol)
+        first_ns = ALWAYS[0] if laid.first_ns is None else laid.first_ns
+        self._first_number = laid.first_number
+        near = self._earlier.lay_out(symbols, first_ns, ALWAYS[1])
+        lacking = self._earlier.beyond(self._base.loads, self._topic, symbols) if self._base.states else set()
+        firsts = self._first_times(laid.runs + near) if self._base.states else {}
+        self._gone_on_with: set[str] = set()
+        anew: set[str] = set()
+        refused: list[str] = []
+        for partition, own in by_partition.items():
+            state = self._base.states.get(partition)
+            if state is None:
+                anew |= set(own)
+            elif not lacking & set(own) and self._base.goes_on_with(
+                partition, [(symbol, firsts[symbol]) for symbol in own if symbol in firsts], self._source
+            ):
+                self._gone_on_with |= set(own)
+            elif partition in self._base.loaded_only:
+                anew |= {*own, *state.symbols.texts()}
+                del self._base.states[partition]
+            else:
+                refused += [symbol for symbol in own if self._base.knows(symbol, partition)] or own
+        if refused:
+            self._refuse(refused)
+        if any(len(state.sources) >= SOURCES_MAX for state in self._base.states.values()):
+            raise Fatal(
+                f"the pipeline knows {SOURCES_MAX} sources, and more cannot be: load several files with one --source"
+            )
+        far = self._earlier.lay_out(sorted(anew & laid.symbols), ALWAYS[0], first_ns)
+        return near + far + self._earlier.lay_out(sorted(anew - laid.symbols), *ALWAYS)
+
+    def _refuse(self, symbols: list[str]) -> None:
+        more = f" and {len(symbols) - 5:,} more" if len(symbols) > 5 else ""
+        raise Fatal(
+            f"the pipeline has live rows beside {', '.join(symbols[:5])}{more}, and stands further on in time than these rows: what is "
+            "stored would have to be made anew behind it. What works: --lake-only stores their history up to the first live row and "
+            "leaves the pipeline as it is; symbols that the pipeline does not know yet go in with a --source of their own; a pipeline "
+            "of its own (another data directory, or kafka.topic_prefix) takes the files first and live data after them; "
+            "`marketpulse produce` feeds what lies inside the correction window, and `marketpulse heal` what came too late"
+        )
+
+    def _first_times(self, runs: Sequence[Run]) -> dict[str, int]:
+        """By symbol, the first time of rows that another state would have to take in: new ones, or stored by this very load."""
+        found: dict[str, int] = {}
+        for kinds in stretches(runs):
+            stretch = stretch_of(kinds, Load(self._number, self._source, self._first_number), 0)
+            for table, numbers in zip(stretch.tables, stretch.numbers, strict=True):
+                mine = table.select(["symbol", "event_time_ns"]).filter(pa.array(numbers >> LOAD_BITS == self._number))
+                for row in mine.group_by("symbol").aggregate([("event_time_ns", "min")]).to_pylist():
+                    found.setdefault(row["symbol"], row["event_time_ns_min"])
+                    found[row["symbol"]] = min(found[row["symbol"]], row["event_time_ns_min"])
+        return found
+
+    def _lay_out(self, paths: Sequence[Path]) -> LaidOut:
         at = Progress("reading")
 
         def told(rows: int) -> None:
             at.done += rows
             self._say(at)
 
-        return lay_out(paths, self._request.mapping, work / "rows", told, strict=self._request.strict)
-
-    def _check(self, laid: LaidOut) -> None:
-        """Raises Fatal for what the engine's state cannot take in beside what it holds."""
-        symbols = sorted(laid.symbols)
-        places = self._rows.partition_of(symbols).tolist() if symbols else []
-        known = [s for s, p in zip(symbols, places, strict=True) if self._base.knows(s, p)]
-        if known:
-            more = f" and {len(known) - 5:,} more" if len(known) > 5 else ""
-            raise Fatal(
-                f"the pipeline already knows {', '.join(known[:5])}{more}: their bars would have to be made anew behind what "
-                "is stored. What works: --lake-only stores their history up to the first live row and leaves the pipeline as it "
-                "is; a pipeline of its own (another data directory, or kafka.topic_prefix) takes the file first and live data "
-                "after it; `marketpulse produce` feeds what lies inside the correction window, and `marketpulse heal` what is "
-                "stored as too late"
-            )
-        if self._base.knows_source(self._source):
-            raise Fatal(
-                f"the pipeline knows a source {self._source!r} already, which stands further on in time: name this one with "
-                "--source"
-            )
-        if any(len(state.sources) >= SOURCES_MAX for state in self._base.states.values()):
-            raise Fatal(
-                f"the pipeline knows {SOURCES_MAX} sources, and more cannot be: load several files in one command"
-            )
+        return lay_out(paths, self._request.mapping, self._work / "rows", told, strict=self._request.strict)
 
     def _live_begins(self, laid: LaidOut) -> dict[str, int]:
-        """By symbol, the first event time of live rows: what the files have from there on is left out."""
+        """By symbol, the first event time of live rows: what the files have from there on is left out. Of symbols that are gone on
+        with, of those that the engine has not taken yet."""
         stored = _first_stored(self._settings, laid) if any(
-            topic == self._settings.topic("market") for topic, _ in self._stored
+            topic == self._settings.topic("market") for topic, _ in self._positions
         ) else {}  # fmt: skip
         found = dict(self._base.first_live_ns)
         for symbol, at in stored.items():
-            found[symbol] = min(at, found.get(symbol, at))
+            if symbol not in self._gone_on_with:
+                found[symbol] = min(at, found.get(symbol, at))
         return {symbol: at for symbol, at in found.items() if symbol in laid.symbols}
 
-    def _store_all(self, laid: LaidOut, ends: Mapping[str, int], whole: bool) -> None:
+    def _store_all(self, laid: LaidOut, runs: Sequence[Run], ends: Mapping[str, int], whole: bool) -> None:
         """Every row through the engine, and what comes of it into the lake, but for what that holds already."""
-        total = laid.rows
-        own = [at for (topic, _), at in self._stored.items() if topic == self._topic]
-        self._summary.resumed_at = 0 if whole else min(min(own, default=0), total)
+        total = laid.rows + sum(run.rows for run in runs)
         storing = Storing(self._sink)
         try:
+            if not whole:
+                storing.put(self._mark(BEGUN))
+            if self._request.calendar and not whole and (0, 0) not in self._known:
+                storing.put(self._batches([Given(0, {"events": self._calendar_row(laid)})], []))
             with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_ENGINES) as engines:
-                for stretch, batches, letters, cut in self._prepared(laid, ends, ahead):
-                    muted = whole or self._holds(stretch.end, batches)
-                    self._summary.cut += 0 if whole else cut
-                    found = list(engines.map(partial(self._step, muted=muted), batches.items()))
-                    if muted:
-                        self._reached.update(dict.fromkeys(batches, stretch.end))
-                    else:
-                        storing.put(self._batches(stretch.end, found, letters))
+                for stretch, batches, letters, cut in self._prepared([*runs, *laid.runs], ends, ahead):
+                    found = list(engines.map(partial(self._step, muted=whole), batches.items()))
+                    if not whole:
+                        self._summary.cut += cut
+                        self._summary.again += stretch.again
+                        self._summary.restored += stretch.restored
+                        storing.put(self._batches(found, [one for one in letters if self._is_new(one)]))
                     self._say(Progress("loading", stretch.end, total))
             self._finish(laid, whole, storing)
         except BaseException:
@@ -258,7 +323,7 @@ class _Load:
 
     def _finish(self, laid: LaidOut, whole: bool, storing: Storing) -> None:
         """The source's goodbye, what was set aside of the files, and, when all that is durable, the mark that says so."""
-        last = [e.hear_goodbye(self._source, complete=self._request.complete) for e in self._engines.values()]
+        last = [self._last_of(engine) for engine in self._engines.values()]
         for engine in self._engines.values():
             engine.finish()
             self._summary.forming += engine.forming()
@@ -268,26 +333,47 @@ class _Load:
         if whole:
             storing.finish()
             return
-        end = laid.rows + 1
-        storing.put(self._batches(end, last, []))
-        for letters in _in_chunks(self._set_aside(laid)):
-            end += 1
-            storing.put(self._batches(end, [], letters))
+        storing.put(self._batches(last, []))
+        storing.put(self._batches([Given(0, self._results.what_is_left())], []))
+        for letters in _in_chunks(filter(self._is_new, self._set_aside(laid))):
+            storing.put(self._batches([], letters))
         self._say(Progress("storing", laid.rows, laid.rows))
         storing.finish()
-        for batch in self._batches(WHOLE, [Given(0, {})], []):
+        for batch in self._mark(WHOLE + self._number):
             self._sink.write(batch)
         flush(self._sink)
 
-    def _holds(self, end: int, batches: Mapping[int, MarketBatch]) -> bool:
-        """Whether the lake has a stretch that ends there, in each of these partitions."""
-        return all(self._stored.get((self._topic, partition), 0) >= end for partition in batches)
+    def _mark(self, position: int) -> list[SinkBatch]:
+        """That the load has begun, or ended. What its runs store stands under names of their own: there a row is not known by its
+        position, but by what it says."""
+        tables = [table for table in self._sink.tables if TABLES[table][0] == "market"]
+        return [SinkBatch(table, self._topic, 0, 0, position, self._empty[table]) for table in tables]
+
+    def _calendar_row(self, laid: LaidOut) -> pa.RecordBatch:
+        """The source's hello as an event: a later load of the same symbols reads their calendar there."""
+        hello = {"type": "hello", "source": self._source, "mode": "historical", "calendar": self._request.calendar}
+        row = {
+            "type": "hello", "source": self._source, "event_time_ns": laid.first_ns or 0, "body": orjson.dumps(hello).decode(),
+            "topic": self._topic, "partition": 0, "offset": 0, "row": 0,
+        }  # fmt: skip
+        return pa.RecordBatch.from_pylist([row], self._empty["events"].schema)
+
+    def _last_of(self, engine: PartitionLoad) -> Given:
+        """The goodbye. What a load before has closed at its end closes again: of later rows its values hang on."""
+        reached = None
+        if engine.changes and not self._request.complete:
+            reached = self._results.last_close_ns(engine.symbols(), engine.watermark_ns())
+        return engine.hear_goodbye(self._source, complete=self._request.complete, reached_ns=reached)
+
+    def _is_new(self, letter: DeadLetter) -> bool:
+        return (letter.offset, max(letter.row, 0)) not in self._known
 
     def _prepared(
-        self, laid: LaidOut, ends: Mapping[str, int], ahead: ThreadPoolExecutor
+        self, runs: Sequence[Run], ends: Mapping[str, int], ahead: ThreadPoolExecutor
     ) -> Iterator[tuple[Stretch, dict[int, MarketBatch], list[DeadLetter], int]]:
         """The stretches, each checked and parted, one ahead of the engine."""
-        source = stretches(laid.runs)
+        source = stretches(runs)
+        load = Load(self._number, self._source, self._first_number, self._gone_on_with)
         begin = 0
 
         def prepare() -> tuple[Stretch, dict[int, MarketBatch], list[DeadLetter], int] | None:
@@ -295,9 +381,9 @@ class _Load:
             kinds = next(source, None)
             if kinds is None:
                 return None
-            stretch = stretch_of(kinds, self._source, begin)
+            stretch = stretch_of(kinds, load, begin)
             begin = stretch.end
-            return stretch, *self._rows.batches(stretch.tables, stretch.numbers, stretch.parts, ends)
+            return stretch, *self._rows.batches(stretch.tables, stretch.numbers, stretch.parts, stretch.stored, ends)
 
         waiting: Future[Any] = ahead.submit(prepare)
         while (done := waiting.result()) is not None:
@@ -305,41 +391,35 @@ class _Load:
             yield done
 
     def _step(self, item: tuple[int, MarketBatch], muted: bool) -> Given:
+        """Nothing is given of rows that ended loads have left in the lake, up to the first other one."""
         partition, batch = item
         engine = self._engines.get(partition)
         if engine is None:
             state = self._base.states.get(partition) or new_state(self._config)
             engine = self._engines[partition] = PartitionLoad(
-                self._config, self._topic, partition, state, self._rows.strings
+                self._config, self._topic, partition, state, self._rows.strings, self._number, self._known
             )
-            lateness_ns = max(1, self._settings.engine.lateness_ms * 1_000_000)
-            engine.hear_hello(self._source, lateness_ns, self._request.calendar)
-        return engine.take(batch, muted=muted)
+        lateness_ns = max(1, self._settings.engine.lateness_ms * 1_000_000)
+        for number in np.unique(batch.source).tolist():
+            source = self._rows.strings[number]
+            own = self._request.calendar if source == self._source else None
+            engine.hear_hello(source, lateness_ns, own or self._earlier.calendars.get(source))
+        others = self._loads.unfinished - {self._topic}
+        engine.changes |= bool(others) or bool((batch.offset >> LOAD_BITS == self._number).any())
+        return engine.take(batch, muted=muted or not engine.changes)
 
-    def _batches(self, end: int, found: Sequence[Given], letters: Sequence[DeadLetter]) -> list[SinkBatch]:
-        """What is to be stored up to the position `end`: every table of each partition that has something, from where
-        the partition stood before."""
-        self._count(found, letters)
-        by_partition: dict[int, list[DeadLetter]] = {}
-        for letter in [*letters, *(letter for one in found for letter in one.letters)]:
-            by_partition.setdefault(letter.partition, []).append(letter)
-        rows = {one.partition: one.rows for one in found}
-        batches = []
-        for partition in sorted(rows.keys() | by_partition.keys()):
-            own = {**self._empty, **rows.get(partition, {})}
-            own["dead_letters"] = _letter_rows(by_partition.get(partition, []))
-            first = self._reached.get(partition, 0)
-            batches += [SinkBatch(table, self._topic, partition, first, end, own[table]) for table in self._sink.tables]
-            self._reached[partition] = end
-        return batches
-
-    def _count(self, found: Sequence[Given], letters: Sequence[DeadLetter]) -> None:
-        for letter in [*letters, *(letter for one in found for letter in one.letters)]:
+    def _batches(self, found: Sequence[Given], letters: Sequence[DeadLetter]) -> list[SinkBatch]:
+        """What is to be stored of what partitions have given, of every table."""
+        letters = [*letters, *(letter for one in found for letter in one.letters)]
+        rows = self._results.what_differs(_together([one.rows for one in found]))
+        for letter in letters:
             DEAD_LETTERS.labels(letter.reason).inc()
             self._summary.refused[letter.reason] += 1
-        for one in found:
-            for table, rows in one.rows.items():
-                self._summary.stored[table] += rows.num_rows
+        for table, own in rows.items():
+            self._summary.stored[table] += own.num_rows
+        rows = {**self._empty, **rows, "dead_letters": _letter_rows(letters)}
+        begin, self._position = self._position, self._position + 1
+        return [SinkBatch(table, self._run_topic, 0, begin, begin + 1, rows[table]) for table in self._sink.tables]
 
     def _set_aside(self, laid: LaidOut) -> Iterator[DeadLetter]:
         """Rows that could not even be read, as dead letters of partition 0."""
@@ -350,6 +430,9 @@ class _Load:
 
     def _hand_over(self) -> None:
         self._say(Progress("handing over"))
+        stored = StoredRows(self._settings)
+        for engine in self._engines.values():
+            learn_revisions(engine.state, self._config, stored)
         states = {
             partition: StateOf(
                 state_to_bytes(engine.state, self._config), self._base.committed.get(partition, 0),
@@ -357,8 +440,20 @@ class _Load:
             )
             for partition, engine in self._engines.items()
         }  # fmt: skip
-        Seat(self._settings, self._topic, states).hand_over()
+        if states:
+            Seat(self._settings, self._topic, states).hand_over()
         self._summary.handed_over = True
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    """The rows of several partitions, table by table."""
+    found: Rows = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        tables = [pa.Table.from_batches([part[name]]) for part in parts if name in part]
+        whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        if whole.num_rows:
+            found[name] = whole.to_batches()[0]
+    return found
 
 
 def _in_chunks(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:

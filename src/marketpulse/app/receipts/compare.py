@@ -29,7 +29,7 @@ PLACES: dict[Table, tuple[str, ...]] = {
 }
 """What all revisions of a row have in common. A rule tells of a bar at most once, but for revisions; whether it
 raised or cleared may itself be revised, so the state is no part of it."""
-_SPAN = ("receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row")
+SPAN = ("receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _keys(table: Table, sides: tuple[pa.Table, pa.Table]) -> list[NDArray[Any]]:
         if name == "timeframe":
             ends = [frame.endswith("t") for frame in text.dictionary.to_pylist()]
             by_count = np.array(ends, np.bool_)[keys[-1]]
-    for name in _SPAN:
+    for name in SPAN:
         place = np.concatenate([pc.fill_null(t.column(name), -1).to_numpy() for t in sides])
         keys.append(np.where(by_count, place, 0))
     return keys

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from marketpulse.app.receipts.healed import HealedTrades, Place, healed_trades
 from marketpulse.app.receipts.lake_splits import SplitWord, split_words, waiting_splits
+from marketpulse.app.receipts.loaded import file_of, with_loaded
 from marketpulse.app.receipts.replay import Replay, Rows
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as
 from marketpulse.engine.config import EngineConfig
@@ -61,9 +62,13 @@ class LakeInputs:
 
 
 def read_inputs(stored: StoredRows, topic: str, partition: int, symbols: frozenset[str] | None) -> LakeInputs:
-    """What the lake holds of a partition. Raises what StoredRows does."""
-    trades = stored.of_partition("trades", topic, partition, symbols)
-    events = stored.of_partition("events", topic, partition)
+    """What the lake holds of a partition, and of the history of these symbols that was loaded; of the topic of a load, all that was
+    loaded of them. Raises what StoredRows does."""
+    trades, events = pa.table({}), pa.table({})
+    if file_of(topic) is None:
+        trades = stored.of_partition("trades", topic, partition, symbols)
+        events = stored.of_partition("events", topic, partition)
+    trades, events = with_loaded(stored, "trades", trades, symbols), with_loaded(stored, "events", events, symbols)
     return sift(topic, partition, trades, events, stored.whole("dead_letters"))
 
 
@@ -130,8 +135,15 @@ def recompute(
         order = [("event_time_ns", "ascending"), ("offset", "ascending"), ("row", "ascending")]
         yield from _run(replace(config, frames=timed), inputs, whole.sort_by(order), wanted, rules)
     if trades is not None and counted:
-        yield from _run(replace(config, frames=counted), inputs, trades, wanted, rules)
+        yield from _run(replace(config, frames=counted), inputs, _as_they_came(trades), wanted, rules)
     yield from _source_bars(config, inputs, wanted, rules)
+
+
+def _as_they_came(trades: pa.Table) -> pa.Table:
+    """In order of the log, and what was loaded where it came in: behind the rows of the log that are older."""
+    keys, logged = trades["event_time_ns"].to_numpy().copy(), trades["offset"].to_numpy() >= 0
+    keys[logged] = np.maximum.accumulate(keys[logged])
+    return trades if logged.all() else trades.take(pa.array(np.argsort(keys, kind="stable")))
 
 
 def without_doubles(inputs: LakeInputs, window_ns: int) -> pa.Table:

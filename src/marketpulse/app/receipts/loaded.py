@@ -1,10 +1,12 @@
-"""Inputs of a bar that came before the log: trades of loaded files, as the lake has them."""
+"""What came before the log: rows of loaded files, as the lake has them."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from marketpulse.app.loading.earlier import Loads
 from marketpulse.app.receipts.trace import Ask, Input
-from marketpulse.model.market import LOADED
+from marketpulse.model.market import LOAD_BITS, LOADED
 from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.query.stored_rows import StoredRows, Wanted
 
@@ -12,6 +14,49 @@ from marketpulse.query.stored_rows import StoredRows, Wanted
 def file_of(topic: str | None) -> str | None:
     """The file's name, of the topic of loaded rows; None of another topic."""
     return topic.removeprefix(LOADED_TOPIC).partition("@")[0] if topic and topic.startswith(LOADED_TOPIC) else None
+
+
+def with_loaded(stored: StoredRows, table: str, rows: pa.Table, symbols: frozenset[str] | None) -> pa.Table:
+    """The log's rows (trades, quotes or events), and before them those of these symbols that were loaded and not refused.
+
+    Their offsets are …, -3, -2 in order of time, their rows 0: places before the log that can be compared. Their files and numbers
+    there stand in the columns `file` and `number`.
+    """
+    loaded = _accepted(stored, stored.loaded(table, symbols))
+    if not loaded.num_rows:
+        return rows
+    numbers = Loads.of(stored.positions()).numbers
+    order = pa.array([numbers.get(topic, 0) for topic in loaded["topic"].to_pylist()], pa.int32())
+    loaded = loaded.append_column("load", order).sort_by(
+        [(name, "ascending") for name in ("event_time_ns", "load", "offset", "row")]
+    )
+    loaded = (
+        loaded.drop_columns(["load"]).append_column("file", loaded["topic"]).append_column("number", loaded["offset"])
+    )
+    places = {"offset": np.arange(-loaded.num_rows - 1, -1), "row": np.zeros(loaded.num_rows, np.int32)}
+    for name, values in places.items():
+        loaded = loaded.set_column(loaded.column_names.index(name), name, pa.array(values))
+    return pa.concat_tables([loaded, rows], promote_options="default")
+
+
+def _accepted(stored: StoredRows, rows: pa.Table) -> pa.Table:
+    """Those that are in no dead letter."""
+    letters = stored.whole("dead_letters")
+    if not (rows.num_rows and letters.num_rows):
+        return rows
+    letters = letters.filter(pc.starts_with(letters["topic"], LOADED_TOPIC))
+    refused = set(
+        zip(
+            letters["topic"].to_pylist(),
+            letters["offset"].to_pylist(),
+            letters["row"].fill_null(0).to_pylist(),
+            strict=True,
+        )
+    )
+    if not refused:
+        return rows
+    places = zip(rows["topic"].to_pylist(), rows["offset"].to_pylist(), rows["row"].to_pylist(), strict=True)
+    return rows.filter(pa.array([place not in refused for place in places]))
 
 
 def loaded_inputs(stored: StoredRows, ask: Ask, end_ns: int) -> list[Input]:
@@ -43,4 +88,9 @@ def _inputs(rows: pa.Table) -> list[Input]:
 
 def place_text(offset: int, row: int) -> str:
     """Where a record stands: in the log, or in a file that was loaded."""
-    return f"{offset}.{row}" if offset >= 0 else f"file row {offset - LOADED}"
+    return f"{offset}.{row}" if offset >= 0 else f"file row {number_of(offset)}"
+
+
+def number_of(offset: int) -> int:
+    """The row's number in its file, of the engine's offset of a loaded row."""
+    return offset - LOADED & (1 << LOAD_BITS) - 1

@@ -10,6 +10,7 @@ from marketpulse.app.receipts.alert_trace import AlertSeries, AlertTrace
 from marketpulse.app.receipts.healed import apply_heal
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import LakeInputs, changes_of, read_inputs, recompute, without_doubles
+from marketpulse.app.receipts.loaded import file_of
 from marketpulse.app.receipts.running_rules import RunningRules
 from marketpulse.app.receipts.sought import Sought
 from marketpulse.app.receipts.trace import Input, Series, Telling, Trace
@@ -17,7 +18,7 @@ from marketpulse.app.receipts.trace_log import apply_change
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.state import new_state
 from marketpulse.errors import Fatal, ParameterError
-from marketpulse.model.market import Kind
+from marketpulse.model.market import LOADED, Kind
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 
 
@@ -79,7 +80,10 @@ def _alert(
 
 def _begins(sought: Sought, row: dict[str, dict[str, int]]) -> bool:
     receipt = row["receipt"]
-    return sought.begins_at is None or sought.begins_at == (receipt["first_offset"], receipt["first_row"])
+    return None in (sought.begins_at, receipt["first_offset"]) or sought.begins_at == (
+        receipt["first_offset"],
+        receipt["first_row"],
+    )
 
 
 def _inputs(inputs: LakeInputs, config: EngineConfig, trace: Trace, *, by_count: bool) -> list[Input]:
@@ -92,15 +96,21 @@ def _inputs(inputs: LakeInputs, config: EngineConfig, trace: Trace, *, by_count:
     receipt, opens, closes = row["receipt"], row["open_time_ns"], row["close_time_ns"]
     found: list[Input] = []
     names = ["offset", "row", "event_time_ns", "source", "price", "size", "trade_id"]
-    for trade, late in zip(inputs.trades.select(names).to_pylist(), inputs.late.tolist(), strict=True):
+    files = [name for name in ("file", "number") if name in inputs.trades.column_names]
+    for trade, late in zip(inputs.trades.select([*names, *files]).to_pylist(), inputs.late.tolist(), strict=True):
+        file, number = trade.pop("file", None), trade.pop("number", None)
         place = (trade["offset"], trade["row"])
         inside = opens <= trade["event_time_ns"] < closes + config.grace_ns
         if by_count:
-            first = (receipt["first_offset"], receipt["first_row"])
-            inside = first <= place <= (receipt["last_offset"], receipt["last_row"])
+            first, last = ((receipt[f"{end}_offset"], receipt[f"{end}_row"]) for end in ("first", "last"))
+            inside = (first[0] is None or first <= place) and (last[0] is None or place <= last)
+            inside &= opens <= trade["event_time_ns"] <= closes
         if not inside:
             continue
         record = Input("trade", **trade)
+        if file is not None:
+            record.offset = LOADED + number
+            record.marks.append(f"loaded from {file_of(file)}")
         if late and not by_count:
             record.marks.append("refused: it came behind the correction window")
             record.counts = False

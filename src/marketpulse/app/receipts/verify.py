@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.engine_config import engine_config
-from marketpulse.app.receipts.compare import PLACES, Mask, Table, compare, flat, only_one_side
+from marketpulse.app.receipts.compare import PLACES, SPAN, Mask, Table, compare, flat, only_one_side
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import read_inputs, recompute
+from marketpulse.app.receipts.loaded import file_of
 from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
 from marketpulse.app.receipts.replay import Replay, find_start
 from marketpulse.app.receipts.report import TABLES, Progress, Report
@@ -22,12 +23,13 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import EnvironmentProblem, Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import ENGINE_VERSION
+from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.query.stored_rows import SHAPE, Stored, StoredRows, Wanted
 from marketpulse.settings import Settings
 
 _WHEN_TOLD = frozenset({
     "receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row", "receipt.late_count",
-    "late", "was", "message", "severity",
+    "receipt.topic", "receipt.partition", "late", "was", "message", "severity",
 })  # fmt: skip
 """What the lake's trades cannot say again: spans reach to corrections, lateness is a matter of heartbeats, and an
 alert's words are those of when it was told."""
@@ -42,7 +44,7 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     report = Report()
     held = {table: stored.table(table, wanted) for table in TABLES}
     held = {table: _this_version(report, table, rows) for table, rows in held.items()}
-    places = _places(held)
+    places = _places(held, settings.topic("market"))
     if not places:
         raise Fatal(
             f"{settings.lake_url()} holds no bars, indicator rows or alerts of this range and these symbols: "
@@ -53,7 +55,8 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     try:
         for number, (topic, partition) in enumerate(places, start=1):
             own = {table: _of_place(rows, topic, partition) for table, rows in held.items()}
-            its_log = log if topic == settings.topic("market") else None
+            is_ours = any(_in_topic(rows.rows, topic).any() for rows in own.values())
+            its_log = log if is_ours and topic == settings.topic("market") else None
             running = running_rules(its_log, config, partition) if its_log is not None else None
             work = _Partition(config, wanted, topic, partition, own, running, report)
             if its_log is not None:
@@ -126,6 +129,9 @@ class _Partition:
     def _account(self, table: Table, recomputed: pa.Table, known: ToldBefore, outputs: int) -> pa.Table:
         """The stored rows that should have come again and have not."""
         held, tally = self._left[table], self._report.tallies[table]
+        mine = _in_topic(held.rows, self._topic)
+        loaded = held.rows.filter(pa.array(~mine))
+        held = Stored(held.rows.filter(pa.array(mine)), held.shapes)
         found = compare(table, recomputed, held.rows, held.shapes)
         tally.same += found.same
         tally.differing += found.differing
@@ -136,7 +142,12 @@ class _Partition:
         self._report.add(only_one_side(table, recomputed, missing, stored=False))
         rest = held.rows.take(pa.array(found.only_stored))
         before = known.before(rest)
-        self._left[table] = Stored(rest.filter(pa.array(before)), held.shapes)
+        left = (
+            pa.concat_tables([rest.filter(pa.array(before)), loaded])
+            if loaded.num_rows
+            else rest.filter(pa.array(before))
+        )
+        self._left[table] = Stored(left, held.shapes)
         return rest.filter(pa.array(~before))
 
     def _pass_over(self, alerts: pa.Table, checkable: Mask) -> pa.Table:
@@ -174,7 +185,8 @@ class _Partition:
         tally.unchecked += int(np.count_nonzero(~last))
         rows = rows.filter(pa.array(last))
         withdrawn = np.asarray(pc.equal(rows["state"], "withdrawn") if table == "alerts" else pc.is_null(rows["close"]))
-        found = compare(table, recomputed, _as_first(rows), held.shapes, _WHEN_TOLD)
+        recomputed = _without_file_rows(recomputed)
+        found = compare(table, recomputed, _as_first(_without_file_rows(rows)), held.shapes, _WHEN_TOLD)
         tally.same += found.same
         tally.from_lake += found.same
         tally.differing += found.differing
@@ -210,6 +222,18 @@ def _as_first(rows: pa.Table) -> pa.Table:
     return rows.set_column(rows.column_names.index("revision"), "revision", zeros)
 
 
+def _without_file_rows(rows: pa.Table) -> pa.Table:
+    """Ends of receipts are left out where one is a row of a file: of several files they have no order."""
+    if not rows.num_rows:
+        return rows
+    beyond = pc.or_(pc.is_null(rows["receipt.first_offset"]), pc.is_null(rows["receipt.last_offset"]))
+    loaded = pc.or_(pc.starts_with(rows["receipt.topic"], LOADED_TOPIC), beyond)
+    for name in SPAN:
+        ends = pc.if_else(loaded, pa.scalar(None, rows[name].type), rows[name])
+        rows = rows.set_column(rows.column_names.index(name), name, ends)
+    return rows
+
+
 def _this_version(report: Report, table: Table, stored: Stored) -> Stored:
     """The rows that this engine version made; what others made cannot be computed again."""
     rows = flat(stored.rows)
@@ -225,22 +249,34 @@ def _this_version(report: Report, table: Table, stored: Stored) -> Stored:
     return Stored(rows.filter(mine), stored.shapes)
 
 
-def _places(held: dict[Table, Stored]) -> list[tuple[str, int]]:
-    """Topic and partition of the inputs of all rows."""
+def _places(held: dict[Table, Stored], market: str) -> list[tuple[str, int]]:
+    """Topic and partition of the inputs of all rows; what was loaded came before the log's partition."""
     found: set[tuple[str, int]] = set()
     for stored in held.values():
         if stored.rows.num_rows:
             pairs = stored.rows.group_by(["receipt.topic", "receipt.partition"]).aggregate([])
-            found |= {cast("tuple[str, int]", tuple(row.values())) for row in pairs.to_pylist()}
+            for topic, partition in (cast("tuple[str, int]", tuple(row.values())) for row in pairs.to_pylist()):
+                found.add((topic if file_of(topic) is None else market, partition))
     return sorted(found)
 
 
 def _of_place(stored: Stored, topic: str, partition: int) -> Stored:
     rows = stored.rows
     if rows.num_rows:
-        mask = pc.and_(pc.equal(rows["receipt.topic"], topic), pc.equal(rows["receipt.partition"], partition))
+        loaded = pc.starts_with(rows["receipt.topic"], LOADED_TOPIC)
+        mask = pc.and_(
+            pc.or_(pc.equal(rows["receipt.topic"], topic), loaded), pc.equal(rows["receipt.partition"], partition)
+        )
         rows = rows.filter(mask)
     return Stored(rows, stored.shapes)
+
+
+def _in_topic(rows: pa.Table, topic: str) -> Mask:
+    """(n,) which rows the engine has made of this topic."""
+    if not rows.num_rows:
+        return np.zeros(0, np.bool_)
+    mask: Mask = np.asarray(pc.equal(rows["receipt.topic"], topic))
+    return mask
 
 
 def _open_log(settings: Settings, report: Report) -> LogReader | None:

@@ -16,10 +16,10 @@ from marketpulse.app.loading import base as looked
 from marketpulse.app.loading import storing
 from marketpulse.app.loading.base import Base, base_of
 from marketpulse.app.loading.engine import Given, PartitionLoad, empty_rows
-from marketpulse.app.loading.identity import WHOLE, Identity, check_unchanged, identify
+from marketpulse.app.loading.identity import WHOLE, Identity, check_settings, identify
 from marketpulse.app.loading.load import Request, Summary, load
 from marketpulse.app.loading.storing import Storing
-from marketpulse.app.loading.stretch import stretch_of
+from marketpulse.app.loading.stretch import Load, stretch_of
 from marketpulse.engine.checkpoint import state_to_bytes
 from marketpulse.engine.state import PartitionState, kept_trades, new_state
 from marketpulse.engine.step import Stepper
@@ -60,7 +60,9 @@ def loaded(home: Path, path: Path, mapping: Mapping | None = None, **more: Any) 
     return load(settings(home), Request([str(path)], mapping or Mapping(), lake_only=True, **more))
 
 
-def test_a_file_is_loaded_once_and_refused_when_it_has_changed_or_is_read_in_another_way(tmp_path: Path) -> None:
+def test_a_file_is_loaded_once_goes_on_when_it_has_grown_and_is_refused_when_it_is_read_in_another_way(
+    tmp_path: Path,
+) -> None:
     home, path = tmp_path / "d", trades(tmp_path / "t.csv")
     first = loaded(home, path)
     assert (first.outcome, first.rows, first.symbols, first.stored["trades"]) == ("loaded", 300, 2, 300)
@@ -70,9 +72,11 @@ def test_a_file_is_loaded_once_and_refused_when_it_has_changed_or_is_read_in_ano
     assert asked(home, "SELECT count(*) AS n FROM trades") == [{"n": 300}]
     assert not (home / "load").exists()
     assert_raises(Fatal, "other settings", loaded, home, path, Mapping(venue="XNYS"))
-    trades(path, 301)
-    assert_raises(Fatal, "--as NAME", loaded, home, path)
-    assert loaded(home, path, name="more.csv").topic.startswith("file:more.csv@")
+    grown = loaded(home, trades(path, 301))
+    assert (grown.stored["trades"], grown.again) == (1, 300)
+    assert any("Left out 300 rows" in line for line in lines(grown))
+    again = loaded(home, trades(tmp_path / "again.csv", 300))
+    assert (again.topic.startswith("file:again.csv@"), sum(again.stored.values()), again.again) == (True, 0, 300)
 
 
 def test_the_last_bars_stay_open_unless_complete_and_broken_rows_are_dead_letters_or_stop(tmp_path: Path) -> None:
@@ -92,9 +96,9 @@ def test_the_last_bars_stay_open_unless_complete_and_broken_rows_are_dead_letter
 
 
 def test_what_was_done_is_told_and_the_same_file_read_in_the_same_way_is_the_same_load(tmp_path: Path) -> None:
-    found = Summary("file:a@1.2", rows=10, symbols=1, cut=3, duplicates=2, resumed_at=4, handed_over=True, forming=1)
+    found = Summary("file:a@1.2", rows=10, symbols=1, cut=3, duplicates=2, restored=4, handed_over=True, forming=1)
     text = "\n".join(lines(found))
-    for words in ("Left out 3", "Dropped 2", "behind row 4", "The pipeline goes on", "1 bars are open"):
+    for words in ("Left out 3", "Dropped 2", "had stored 4 of", "The pipeline goes on", "1 bars are open"):
         assert words in text
     path, other = tmp_path / "trades 2023-01.csv", tmp_path / "b.csv"
     for file in (path, other):
@@ -107,14 +111,11 @@ def test_what_was_done_is_told_and_the_same_file_read_in_the_same_way_is_the_sam
     assert identify([path, other], ["x"]).name == "file:trades_2023-01.csv+1"
 
 
-@pytest.mark.parametrize(("stored", "says"), [
-    (("file:a.csv", "other", "s1"), "other contents"), (("file:a.csv", "c1", "s2"), "other settings"),
-    (("file:b.csv", "c1", "s1"), "another name"),
-])  # fmt: skip
-def test_what_would_store_rows_twice_is_refused(stored: tuple[str, str, str], says: str) -> None:
+def test_the_same_contents_read_in_another_way_are_refused() -> None:
     one = Identity("file:a.csv", "c1", "s1")
-    assert_raises(Fatal, says, check_unchanged, one, {(Identity(*stored).topic, 0): WHOLE, ("market", 0): 7})
-    check_unchanged(one, {("market", 3): 5, ("file:b.csv@c2.s1", 0): WHOLE, ("file:a.csv@c1.s1", 2): 40})
+    other = {(Identity("file:b.csv", "c1", "s2").topic, 0): WHOLE, ("market", 0): 7}
+    assert_raises(Fatal, "other settings", check_settings, one, other)
+    check_settings(one, {("market", 3): 5, ("file:b.csv@c1.s1", 0): WHOLE, ("file:a.csv@c2.s2/1", 0): 40})
 
 
 class Recording:
@@ -184,14 +185,14 @@ def file_rows(**columns: list[object]) -> pa.Table:
 
 def test_rows_are_stamped_events_carry_their_record_muted_ones_move_the_state_and_tables_may_be_empty() -> None:
     rows = file_rows(time_ns=[5, 6], symbol=["A", "B"], price=[1.0, 2.0], size=[1.0, 1.0])
-    found = stretch_of({"trade": rows}, "old", 10)
+    found = stretch_of({"trade": rows}, Load(0, "old"), 10)
     (table,) = found.tables
     stamps = table.select(["type", "source", "event_time_ns"]).to_pydict()
     assert stamps == {"type": ["trade"] * 2, "source": ["old"] * 2, "event_time_ns": [5, 6]}
     assert "ingest_time_ns" not in table.column_names
-    assert (found.begin, found.end, found.numbers[0].tolist()) == (10, 12, [2, 3])
+    assert (found.end, found.numbers[0].tolist()) == (12, [2, 3])
     events = file_rows(time_ns=[5], type=["dividend"], symbol=["A"], body=['{"amount": 0.5, "ex_time_ns": 5}'])
-    (table,) = stretch_of({"event": events}, "old", 0).tables
+    (table,) = stretch_of({"event": events}, Load(0, "old"), 0).tables
     assert '"source":"old"' in table["body"][0].as_py()
     assert '"amount":0.5' in table["body"][0].as_py()
     engine, other = LoadEngine(), LoadEngine()
@@ -283,7 +284,10 @@ def test_the_state_is_of_the_log_from_a_snapshot_up_to_the_commit_if_any(monkeyp
     assert kept_trades(base.states[0])["offset"].tolist() == [1, 2]
     assert base.first_live_ns == {"A": at(9), "B": at(3)}  # behind the commit
     assert (base.knows("A", 0), base.knows("B", 0), base.knows("A", 1)) == (True, False, False)
-    assert (base.knows_source("feed"), base.knows_source("file")) == (True, False)
+    assert [
+        base.goes_on_with(0, [(symbol, at(second))], source)
+        for symbol, second, source in (("A", 9, "file"), ("A", 0, "file"), ("C", 0, "file"), ("C", 0, "feed"))
+    ] == [True, False, True, False]
     log = LogInMemory(ROWS, {0: (4, Pointer(7, 2))}, state_to_bytes(state_after(ROWS[:2]), CONFIG))
     base = look(monkeypatch, log)
     assert state_to_bytes(base.states[0], CONFIG) == state_to_bytes(state_after(ROWS[:4]), CONFIG)
