@@ -31,7 +31,7 @@ def test_names_globs_and_directories_are_taken_once_and_fingerprints_are_of_cont
     paths = expand([str(tmp_path / "b.csv"), str(tmp_path), str(tmp_path / "*.csv")])
     assert [p.name for p in paths] == ["b.csv", "a.jsonl", "c.parquet", "d.csv.gz"]
     (tmp_path / "empty").mkdir()
-    for name, says in (("nothing.csv", r"nothing\.csv"), ("empty", None)):
+    for name, says in (("nothing.csv", r"nothing\.csv"), ("empty", "")):
         assert_raises(SettingsError, says, expand, [str(tmp_path / name)])
     names = ("AAPL.csv", "brk.b.csv.gz", "BTC-USD.COINBASE.parquet", "intraday")
     assert [stem(Path(name)) for name in names] == ["AAPL", "brk.b", "BTC-USD.COINBASE", "intraday"]
