@@ -155,7 +155,7 @@ def _identity(paths: Sequence[Path], request: Request, source: str, config: Engi
     rules = [repr(rule) for rule in config.alerts]
     facts = [
         request.mapping.model_dump_json(exclude={"split_adjusted"} if request.mapping.split_adjusted is None else None), source, request.calendar or "", str(request.complete), computation(config),
-        str(partitions), "500000", *rules,
+        str(partitions), *rules,
     ]  # fmt: skip
     return identify(paths, facts, request.name)
 
