@@ -27,7 +27,10 @@ def desk(kafka_settings: Settings) -> Iterator[KafkaDeadLetters]:
 
 
 def set_aside(settings: Settings, *values: bytes | None) -> None:
-    """Dead letters of these records, a second apart, as the engine writes them: in transactions."""
+    """Dead letters of these records, a second apart, as the engine writes them: in transactions. A transaction's end stands in the
+    topic a moment after the broker has answered its commit."""
+    topic = BareTopic.of(settings, "dead-letters")
+    wanted = len(topic.committed()) + len(values)
     producer = bare_producer(settings.kafka.bootstrap_servers, settings.topic("test"))
     for i, value in enumerate(values):
         letter = DeadLetter("bad_price", "price must be above 0", settings.topic("market"), 0, i, ABSENT, b"AAPL", value, "AAPL")  # fmt: skip
@@ -37,6 +40,7 @@ def set_aside(settings: Settings, *values: bytes | None) -> None:
     producer.begin_transaction()
     producer.produce(settings.topic("dead-letters"), b"{}", b"AAPL")  # what was aborted was never set aside
     producer.abort_transaction(20)
+    wait_until(lambda: len(topic.committed()) == wanted, "the letters are committed")
 
 
 def test_the_newest_come_first_each_with_its_place(kafka_settings: Settings, desk: KafkaDeadLetters) -> None:
