@@ -11,7 +11,7 @@ import pyarrow as pa
 from marketpulse.kafka.columns import EVENT_TIME, INGEST_TIME, OFFSET, ROW, SYMBOL, Columns, joined
 from marketpulse.kafka.frame_reader import RefusedRow, read_frames
 from marketpulse.kafka.partitioner import partitions_of
-from marketpulse.model.market import ABSENT, LOAD_BITS, DeadLetter, Ids, Ints, MarketBatch, StringTable
+from marketpulse.model.market import ABSENT, ROW_BITS_MASK, DeadLetter, Ids, Ints, MarketBatch, StringTable
 
 IS_STORED = 0
 """Instead of an ingest time: the lake has the row already."""
@@ -80,14 +80,9 @@ class LoadedRows:
         symbol = row.refusal.symbol
         partition = int(self.partition_of([symbol])[0]) if symbol else 0
         return DeadLetter(
-            row.refusal.reason, row.refusal.detail, self._topic, partition, int(number_of(number)[row.row]),
+            row.refusal.reason, row.refusal.detail, self._topic, partition, int(number[row.row] & ROW_BITS_MASK),
             int(part[row.row]) or ABSENT, None, row.shown, symbol,
         )  # fmt: skip
-
-
-def number_of(place: Ints) -> Ints:
-    """(n,) the numbers of rows in their files, without those of their loads."""
-    return place & (1 << LOAD_BITS) - 1
 
 
 def _slice(whole: Columns, begin: int, end: int) -> Columns:

@@ -54,6 +54,8 @@ NOT_ASKED = -(2**63)
 LOADED = -(2**62)
 LOAD_BITS = 40
 """The engine's offset of row r of the n-th load is LOADED + n · 2**LOAD_BITS + r: before every record of the log."""
+ROW_BITS_MASK = (1 << LOAD_BITS) - 1
+"""What an offset of a loaded row has of this is the row's number in its load."""
 
 NO_APPEND_TIME = -(2**62)  # there is no broker behind these rows
 

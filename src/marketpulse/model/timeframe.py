@@ -56,6 +56,11 @@ class Timeframe:
         return cls(name, Cut.TIME, length)
 
 
+def is_by_count(name: str) -> bool:
+    """Whether the timeframe of this name cuts bars by a number of trades."""
+    return name.endswith("t")
+
+
 def parse_timeframes(texts: list[str] | tuple[str, ...]) -> tuple[Timeframe, ...]:
     """Timeframes in the order in which bars are built: tick bars, then by length, `1d` last.
 

@@ -1,6 +1,6 @@
 """The lake's own rows, file by file and unchanged, for who checks them: every revision, with its receipt."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -108,19 +108,31 @@ class StoredRows:
 
     def loaded(self, table: str, symbols: frozenset[str] | None) -> pa.Table:
         """The rows of these symbols (None: of all) that came from files: trades, quotes or events, in the order of their files."""
-        mine = pc.starts_with(pc.field("topic"), LOADED_TOPIC)
-        if symbols is not None:
-            mine &= pc.field("symbol").isin(sorted(symbols))
-        parts = list(self.scan(
-            table, mine,
-            lambda file: file.may_hold("topic", LOADED_TOPIC, LOADED_TOPIC + "\U0010ffff")
-            and (symbols is None or any(file.may_hold("symbol", symbol, symbol) for symbol in symbols)),
-        ))  # fmt: skip
+        parts = list(self.scan_loaded(table, symbols))
         return (
             pa.concat_tables(parts).sort_by([(name, "ascending") for name in ("topic", "offset", "row")])
             if parts
             else pa.table({})
         )
+
+    def scan_loaded(
+        self, table: str, symbols: Collection[str] | None, span: tuple[int, int] | None = None
+    ) -> Iterator[pa.Table]:
+        """The same piece by piece, in no order; of those with a time in [from, to) of the `span` alone. Raises as `scan`."""
+        mine = pc.starts_with(pc.field("topic"), LOADED_TOPIC)
+        if symbols is not None:
+            mine &= pc.field("symbol").isin(sorted(symbols))
+        if span is not None:
+            mine &= (pc.field("event_time_ns") >= span[0]) & (pc.field("event_time_ns") < span[1])
+
+        def may_hold(file: StoredFile) -> bool:
+            return (
+                file.may_hold("topic", LOADED_TOPIC, LOADED_TOPIC + "\U0010ffff")
+                and (span is None or file.may_hold("event_time_ns", span[0], span[1] - 1))
+                and (symbols is None or any(file.may_hold("symbol", symbol, symbol) for symbol in symbols))
+            )
+
+        return self.scan(table, mine, may_hold)
 
     def positions(self) -> dict[tuple[str, int], int]:
         """How far the lake holds each topic's partitions."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from marketpulse.app.loading.engine import Rows
 from marketpulse.catalog.visible import StoredFile
 from marketpulse.model.tables import LOADED_TOPIC
+from marketpulse.model.timeframe import is_by_count
 from marketpulse.query.stored_rows import StoredRows
 
 Table = Literal["bars", "indicators", "alerts"]
@@ -48,7 +49,7 @@ class StoredResults:
 
     def what_is_left(self) -> Rows:
         """Withdrawals of bars cut by count that lie behind the last that were computed."""
-        series = [(*key, at + 1, _FOR_EVER) for key, at in self._reached.items() if _is_counted(key[1])]
+        series = [(*key, at + 1, _FOR_EVER) for key, at in self._reached.items() if is_by_count(key[1])]
         if not series:
             return {}
         spans = pl.DataFrame(series, [*_SERIES, "since", "until"], orient="row")
@@ -90,8 +91,8 @@ class StoredResults:
             return computed
         keys = list(_KEYS[table])
         mine, theirs = _counted(computed, keys), _counted(_current(there, keys), keys)
-        values = [n for n in computed.schema.names if n not in (*keys, *_NO_VALUES) and n in theirs.columns]
-        more = [n for n in computed.schema.names if n not in (*keys, *_NO_VALUES) and n not in theirs.columns]
+        names = [name for name in computed.schema.names if name not in (*keys, *_NO_VALUES)]
+        values, more = [n for n in names if n in theirs.columns], [n for n in names if n not in theirs.columns]
         both = mine.join(theirs, on=[*keys, "nth"], how="left", suffix="_there", maintain_order="left")
         newest = theirs.group_by(keys).agg(
             newest=pl.col("revision").max(), number=pl.len(), is_live=pl.col("is_live").any()
@@ -127,7 +128,7 @@ class StoredResults:
         gone = gone.filter(pl.col("open_time_ns").is_between(pl.col("since"), pl.col("until")))
         gone = gone.join(mine, on=keys, how="anti").filter(_is_there(table))
         if table != "alerts":
-            gone = gone.filter([_is_counted(frame) for frame in gone["timeframe"]])
+            gone = gone.filter([is_by_count(frame) for frame in gone["timeframe"]])
         rows = there.take(gone["place"].to_arrow())
         for name in rows.column_names:
             column = self._withdrawn_column(table, name, rows)
@@ -206,10 +207,6 @@ def _current(there: pa.Table, keys: list[str]) -> pa.Table:
     revisions = pl.DataFrame(there.select([*keys, "revision"]))
     newest = revisions.select(pl.col("revision") == pl.col("revision").max().over(keys))["revision"]
     return there.filter(newest.to_arrow())
-
-
-def _is_counted(timeframe: str) -> bool:
-    return timeframe.endswith("t")
 
 
 def _is_there(table: Table) -> pl.Expr:

@@ -63,9 +63,9 @@ class EarlierRows:
         self._directory.mkdir(parents=True, exist_ok=True)
         runs: list[Run] = []
         for table, kind in (("trades", "trade"), ("quotes", "quote")):
-            parts = _gathered(self._scan(table, symbols, from_ns, to_ns))
+            parts = _gathered(self._stored.scan_loaded(table, symbols, (from_ns, to_ns)))
             runs += [self._lay_aside(kind, rows, rows.select(_columns(kind))) for rows in parts]
-        for rows in _gathered(self._scan("events", symbols, from_ns, to_ns)):
+        for rows in _gathered(self._stored.scan_loaded("events", symbols, (from_ns, to_ns))):
             is_bar = pc.equal(rows["type"], "bar")
             bars, events = rows.filter(is_bar), rows.filter(pc.invert(is_bar))
             events = events.filter(pc.invert(pc.is_in(events["type"], pa.array(_OWN_WORDS))))
@@ -113,16 +113,6 @@ class EarlierRows:
         for rows in self._stored.scan(table, mine, lambda file: file.may_hold("topic", topic, topic)):
             found |= set(zip(rows["offset"].to_pylist(), rows["row"].fill_null(0).to_pylist(), strict=True))
         return found
-
-    def _scan(self, table: str, symbols: Collection[str], from_ns: int, to_ns: int) -> Iterator[pa.Table]:
-        mine = pc.starts_with(pc.field("topic"), LOADED_TOPIC) & pc.field("symbol").isin(sorted(symbols))
-        mine &= (pc.field("event_time_ns") >= from_ns) & (pc.field("event_time_ns") < to_ns)
-        yield from self._stored.scan(
-            table, mine,
-            lambda file: file.may_hold("topic", LOADED_TOPIC, LOADED_TOPIC + "\U0010ffff")
-            and file.may_hold("event_time_ns", from_ns, to_ns - 1)
-            and any(file.may_hold("symbol", symbol, symbol) for symbol in symbols),
-        )  # fmt: skip
 
     def _learn_calendars(self) -> None:
         mine = pc.starts_with(pc.field("topic"), LOADED_TOPIC) & (pc.field("type") == "hello")

@@ -23,13 +23,14 @@ from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import PartitionState
 from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.kafka.codec import row_as_json, to_tables
-from marketpulse.kafka.loaded_rows import IS_STORED, number_of
+from marketpulse.kafka.loaded_rows import IS_STORED
 from marketpulse.model.market import (
     ABSENT,
     COMPLETE,
     LOAD_BITS,
     LOADED,
     REASONS,
+    ROW_BITS_MASK,
     DeadLetter,
     Kind,
     MarketBatch,
@@ -94,7 +95,7 @@ class PartitionLoad:
             self.finish()
         notices: list[Row] = []
         own = batch.offset >> LOAD_BITS == self._number
-        told = replace(batch, offset=number_of(batch.offset))
+        told = replace(batch, offset=batch.offset & ROW_BITS_MASK)
         rows = self._run(replace(batch, offset=batch.offset + LOADED), letters, told, own, notices, muted=muted)
         if len(self._sources) > 1:
             # Each source waits for the slowest of them, and of history that one may have ended long ago.
@@ -203,7 +204,7 @@ class PartitionLoad:
             loaded = rows[name] < NO_PLACE
             own = loaded & (place >> LOAD_BITS == self._number)
             rows[name][rows[name] != NO_PLACE] = _ELSEWHERE
-            rows[name][own] = number_of(place)[own]
+            rows[name][own] = place[own] & ROW_BITS_MASK
         return rows
 
 

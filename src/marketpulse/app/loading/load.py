@@ -273,8 +273,8 @@ class _Load:
             for table, numbers in zip(stretch.tables, stretch.numbers, strict=True):
                 mine = table.select(["symbol", "event_time_ns"]).filter(pa.array(numbers >> LOAD_BITS == self._number))
                 for row in mine.group_by("symbol").aggregate([("event_time_ns", "min")]).to_pylist():
-                    found.setdefault(row["symbol"], row["event_time_ns_min"])
-                    found[row["symbol"]] = min(found[row["symbol"]], row["event_time_ns_min"])
+                    symbol, first_ns = row["symbol"], row["event_time_ns_min"]
+                    found[symbol] = min(first_ns, found.get(symbol, first_ns))
         return found
 
     def _lay_out(self, paths: Sequence[Path]) -> LaidOut:

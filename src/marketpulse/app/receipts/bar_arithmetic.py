@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from marketpulse.app.receipts.loaded import number_of
 from marketpulse.app.receipts.time_text import show_time
 from marketpulse.app.receipts.trace import Input
 from marketpulse.indicators.arithmetic import listed, shown
+from marketpulse.model.market import ROW_BITS_MASK
 
 Value = float | int | None
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
@@ -105,4 +105,4 @@ def _named(record: Input) -> str:
 
 
 def _place(offset: int) -> str:
-    return f"offset {offset}" if offset >= 0 else f"file row {number_of(offset)}"
+    return f"offset {offset}" if offset >= 0 else f"file row {offset & ROW_BITS_MASK}"

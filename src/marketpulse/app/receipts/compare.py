@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from marketpulse.model.tables import TABLES
+from marketpulse.model.timeframe import is_by_count
 from marketpulse.query.stored_rows import SHAPE
 
 Table = Literal["bars", "indicators", "alerts"]
@@ -142,7 +143,7 @@ def _keys(table: Table, sides: tuple[pa.Table, pa.Table]) -> list[NDArray[Any]]:
         text = pc.dictionary_encode(both.combine_chunks())
         keys.append(text.indices.to_numpy())
         if name == "timeframe":
-            ends = [frame.endswith("t") for frame in text.dictionary.to_pylist()]
+            ends = [is_by_count(frame) for frame in text.dictionary.to_pylist()]
             by_count = np.array(ends, np.bool_)[keys[-1]]
     for name in SPAN:
         place = np.concatenate([pc.fill_null(t.column(name), -1).to_numpy() for t in sides])

@@ -13,6 +13,7 @@ from marketpulse.app.receipts.trace import Ask
 from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.partitioner import partitions_of
+from marketpulse.model.timeframe import is_by_count
 from marketpulse.query.history import TIE_STEP_NS
 from marketpulse.query.stored_rows import ALWAYS, SHAPE, StoredRows, Wanted
 from marketpulse.settings import Settings
@@ -116,7 +117,7 @@ def _mine(rows: list[dict[str, Any]], ask: Ask, begins: Place | None = None) -> 
         (r for r in rows if r["timeframe"] == ask.timeframe and r["open_time_ns"] == ask.open_ns),
         key=lambda row: (row["revision"], *_begin(row)),
     )
-    if own and ask.timeframe.endswith("t"):
+    if own and is_by_count(ask.timeframe):
         place = _begin(own[0]) if begins is None else begins
         own = [row for row in own if _begin(row) == place]
     return own

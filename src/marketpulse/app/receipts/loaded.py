@@ -1,12 +1,14 @@
 """What came before the log: rows of loaded files, as the lake has them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketpulse.app.loading.earlier import Loads
 from marketpulse.app.receipts.trace import Ask, Input
-from marketpulse.model.market import LOAD_BITS, LOADED
+from marketpulse.model.market import LOADED, ROW_BITS_MASK
 from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.query.stored_rows import StoredRows, Wanted
 
@@ -41,22 +43,17 @@ def with_loaded(stored: StoredRows, table: str, rows: pa.Table, symbols: frozens
 
 def _accepted(stored: StoredRows, rows: pa.Table) -> pa.Table:
     """Those that are in no dead letter."""
-    letters = stored.whole("dead_letters")
-    if not (rows.num_rows and letters.num_rows):
+    if not (rows.num_rows and (letters := stored.whole("dead_letters")).num_rows):
         return rows
     letters = letters.filter(pc.starts_with(letters["topic"], LOADED_TOPIC))
-    refused = set(
-        zip(
-            letters["topic"].to_pylist(),
-            letters["offset"].to_pylist(),
-            letters["row"].fill_null(0).to_pylist(),
-            strict=True,
-        )
-    )
-    if not refused:
-        return rows
-    places = zip(rows["topic"].to_pylist(), rows["offset"].to_pylist(), rows["row"].to_pylist(), strict=True)
-    return rows.filter(pa.array([place not in refused for place in places]))
+    refused = set(_places(letters))
+    return rows.filter(pa.array([place not in refused for place in _places(rows)])) if refused else rows
+
+
+def _places(rows: pa.Table) -> Iterator[tuple[str, int, int]]:
+    """Topic, offset and row of each."""
+    numbers = rows["row"].fill_null(0)
+    return zip(rows["topic"].to_pylist(), rows["offset"].to_pylist(), numbers.to_pylist(), strict=True)
 
 
 def loaded_inputs(stored: StoredRows, ask: Ask, end_ns: int) -> list[Input]:
@@ -88,9 +85,4 @@ def _inputs(rows: pa.Table) -> list[Input]:
 
 def place_text(offset: int, row: int) -> str:
     """Where a record stands: in the log, or in a file that was loaded."""
-    return f"{offset}.{row}" if offset >= 0 else f"file row {number_of(offset)}"
-
-
-def number_of(offset: int) -> int:
-    """The row's number in its file, of the engine's offset of a loaded row."""
-    return offset - LOADED & (1 << LOAD_BITS) - 1
+    return f"{offset}.{row}" if offset >= 0 else f"file row {offset & ROW_BITS_MASK}"
