@@ -375,7 +375,7 @@ def told(request: Request) -> Reply:
     """Two splits of each symbol, one of them ahead, a dividend, and a piece of news about both."""
     symbol = request.parameters["symbols"]
     if request.path == "/v1beta1/news":
-        at = f"{iso(TODAY)}T{time.strftime('%H:%M:%S', time.gmtime())}Z"
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         piece = {"id": 7, "headline": "Both", "created_at": at, "url": "https://example.com/7", "symbols": [*SYMBOLS]}
         return Reply.json({"news": [piece], "next_page_token": None})
     assert request.path == "/v1/corporate-actions"
