@@ -38,7 +38,9 @@ def assert_every_row_is_there_once(up: Up) -> None:
         assert found["n"] == found["d"] > 0, table
 
 
-def test_every_killed_child_comes_back_and_the_lake_has_every_row_once(up: Up) -> None:
+def test_killed_children_come_back_a_killed_supervisor_leaves_none_and_the_next_start_goes_on_with_every_row_once(
+    up: Up,
+) -> None:
     """Meanwhile a second `up` on the same data is refused."""
     up.start()
     up.until("it runs", lambda: (up.data_dir / "run" / "up.lock").is_file())
@@ -54,10 +56,25 @@ def test_every_killed_child_comes_back_and_the_lake_has_every_row_once(up: Up) -
         up.until_back(name, before)
         up.until_said(f"{name} is back")
     up.until("the pipeline moves again", up.is_moving)
-    interrupt(up)
     for name in CHILDREN:
         assert f"{name} ended with SIGKILL; starting it again" in up.output.read_text()
+
+    tree = up.tree()
+    up.process.kill()
+    up.process.wait()
+    gone, alive = psutil.wait_procs(tree, timeout=60)
+    assert alive == [], f"orphans: {[p.cmdline() for p in alive]}"
+    assert len(gone) == len(tree)
+    trades = stored(up, "trades")
+    up.start("--for", "6s")
+    up.until_ready()
+    tree = up.tree()
+    assert len(tree) >= len(CHILDREN) + 1  # and the JVM
+    assert up.process.wait(120) == 0, up.said()
+    assert [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert stored(up, "trades") > trades
     assert_every_row_is_there_once(up)
+    assert "Stopped. Everything is kept in" in up.output.read_text()
 
 
 def test_a_stop_while_kernels_are_compiled_is_clean(up: Up, tmp_path: Path) -> None:
@@ -125,25 +142,3 @@ def test_a_wrong_setting_is_said_once_before_anything_starts_or_by_a_child_and_s
     assert [text in said for text in texts] == [True, True, False], said
     assert said.count("simulate.start 'soon' is not a time") == 1, said
     assert not list((up.data_dir / "run").glob("*.json")), "nothing runs any more"
-
-
-def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_goes_on_and_ends_by_itself(up: Up) -> None:
-    up.start()
-    up.until_ready()
-    up.until("the pipeline moves", up.is_moving)
-    tree = up.tree()
-    up.process.kill()
-    up.process.wait()
-    gone, alive = psutil.wait_procs(tree, timeout=60)
-    assert alive == [], f"orphans: {[p.cmdline() for p in alive]}"
-    assert len(gone) == len(tree)
-    before = stored(up, "trades")
-    up.start("--for", "6s")
-    up.until_ready()
-    tree = up.tree()
-    assert len(tree) >= len(CHILDREN) + 1  # and the JVM
-    assert up.process.wait(120) == 0, up.said()
-    assert [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
-    assert stored(up, "trades") > before
-    assert up.rows("SELECT count(*) AS n FROM bars WHERE timeframe = '1s'")[0]["n"] > 0
-    assert "Stopped. Everything is kept in" in up.output.read_text()

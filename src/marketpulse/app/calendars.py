@@ -5,6 +5,7 @@ the first one. So each table is kept in the cache, for a month: the library look
 """
 
 import contextlib
+import io
 import os
 import zipfile
 from collections.abc import Callable, Mapping
@@ -65,18 +66,28 @@ def regular_days(name: str) -> RegularDays | None:
     if len(name) != _MIC_LETTERS or not name.isalnum():
         return None
     kept = _place(name)
-    if (days := _read(kept, name)) is not None:
-        return days
-    if (days := _work_out(name)) is not None:
+    if (days := _read(kept, name)) is None and name in _names():
+        days = _work_out(name)
         _keep(kept, days)
     return days
 
 
-def _work_out(name: str) -> RegularDays | None:
+@cache
+def _names() -> frozenset[str]:
+    """The names of all calendars, from the cache: the library takes half a second to import, for a venue that has none."""
+    kept = cache_dir() / "calendars" / f"names-{version('exchange_calendars')}.txt"
+    with contextlib.suppress(OSError):
+        return frozenset(kept.read_text().split())
     import exchange_calendars
 
-    if name not in exchange_calendars.get_calendar_names(include_aliases=True):
-        return None
+    names = exchange_calendars.get_calendar_names(include_aliases=True)
+    _write(kept, "\n".join(names).encode())
+    return frozenset(names)
+
+
+def _work_out(name: str) -> RegularDays:
+    import exchange_calendars
+
     try:
         calendar = exchange_calendars.get_calendar(name, start=_EARLIEST)
     except ValueError:  # this calendar begins later: take all that the library gives by itself
@@ -120,19 +131,27 @@ def _read(kept: Path, name: str) -> RegularDays | None:
 
 
 def _keep(kept: Path, days: RegularDays) -> None:
-    """Write it at one stroke; what older months and versions left goes. Without a place to write, nothing is kept."""
-    partial = kept.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(
-                file, open_ns=days.table.open_ns, close_ns=days.table.close_ns, date=days.table.date,
-                offset_ns=days.offset_ns, early_ns=days.early_ns,
-            )  # fmt: skip
-        partial.replace(kept)
+    """What older months and versions left goes."""
+    data = io.BytesIO()
+    np.savez(
+        data, open_ns=days.table.open_ns, close_ns=days.table.close_ns, date=days.table.date,
+        offset_ns=days.offset_ns, early_ns=days.early_ns,
+    )  # fmt: skip
+    if _write(kept, data.getvalue()):
         for old in kept.parent.glob(f"{days.table.name}-*.npz"):
             if old != kept:
                 old.unlink(missing_ok=True)
+
+
+def _write(kept: Path, data: bytes) -> bool:
+    """Write it at one stroke. False without a place to write: nothing is kept."""
+    partial = kept.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(kept)
     except OSError:
         with contextlib.suppress(OSError):
             partial.unlink()
+        return False
+    return True

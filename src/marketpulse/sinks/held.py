@@ -26,16 +26,17 @@ class HeldRows:
     def __init__(self, name: str, tables: Iterable[str]) -> None:
         self._name, self.tables = name, tuple(tables)
         self._waiting: dict[Key, dict[str, list[SinkBatch]]] = defaultdict(dict)
+        self._sizes: dict[Key, tuple[int, int]] = {}  # rows and bytes that wait; asked for after every read
         self._known: dict[Key, Mapping[str, int]] = {}  # next offsets by table, as last seen in the store
         self._read_again: set[Key] = set()  # their rows were dropped: nothing follows until `begin`
 
     @property
     def rows(self) -> int:
-        return sum(batch.rows.num_rows for batch in self._batches())
+        return sum(rows for rows, _ in self._sizes.values())
 
     @property
     def bytes(self) -> int:
-        return sum(batch.rows.nbytes for batch in self._batches())
+        return sum(size for _, size in self._sizes.values())
 
     def begin(self, known: Mapping[Key, Mapping[str, int]]) -> dict[Key, int]:
         """Forget what waits: the store stands at these next offsets, by table. The offset wanted next of each
@@ -48,6 +49,7 @@ class HeldRows:
     def forget(self) -> None:
         """Let go of what waits. What the store was last known to hold stays known."""
         self._waiting.clear()
+        self._sizes.clear()
         self._read_again.clear()
 
     def known(self, key: Key) -> Mapping[str, int]:
@@ -72,6 +74,8 @@ class HeldRows:
         rest = from_offset(batch, have)
         if rest is not None:
             self._waiting[key].setdefault(batch.table, []).append(rest)
+            rows, size = self._sizes.get(key, (0, 0))
+            self._sizes[key] = rows + rest.rows.num_rows, size + rest.rows.nbytes
 
     def keys(self) -> list[Key]:
         """The partitions that have something waiting, if only a position."""
@@ -84,11 +88,11 @@ class HeldRows:
     def stored(self, key: Key, next_offsets: Mapping[str, int]) -> None:
         """What waited of the partition is durable; its tables now stand at these offsets."""
         self._known[key] = next_offsets
-        self._waiting.pop(key, None)
+        self._release(key)
 
     def drop(self, key: Key) -> None:
         """Forget rows that cannot be stored on top of what the store holds."""
-        self._waiting.pop(key, None)
+        self._release(key)
         self._read_again.add(key)
 
     def check_whole(self) -> None:
@@ -106,10 +110,9 @@ class HeldRows:
         topics = {TABLES[table][0] for table in offsets if table in TABLES}
         return [table for table in self.tables if TABLES[table][0] in topics]
 
-    def _batches(self) -> Iterator[SinkBatch]:
-        for tables in self._waiting.values():
-            for batches in tables.values():
-                yield from batches
+    def _release(self, key: Key) -> None:
+        self._waiting.pop(key, None)
+        self._sizes.pop(key, None)
 
 
 class HeldSink:

@@ -178,17 +178,27 @@ def _candles(pane: Axes, bars: Bars, colours: Colours) -> None:
         x, o, h, lo, c = (values[mine] for values in (at, bars.open, bars.high, bars.low, bars.close))
         wicks = np.stack([np.stack([x, lo], 1), np.stack([x, h], 1)], 1)
         pane.add_collection(LineCollection(list(wicks), colors=colour, linewidths=edge, zorder=3), autolim=False)
-        corners = [(x - BODY, o), (x - BODY, c), (x + BODY, c), (x + BODY, o)]
-        bodies = np.stack([np.stack(corner, 1) for corner in corners], 1)
-        pane.add_collection(
-            PolyCollection(list(bodies), facecolors=fill, edgecolors=colour, linewidths=edge, zorder=4), autolim=False
-        )
+        bodies = PolyCollection(_boxes(x, o, c), facecolors=fill, edgecolors=colour, linewidths=edge, zorder=4)
+        pane.add_collection(bodies, autolim=False)
+
+
+def _boxes(x: Floats, begins: Floats, ends: Floats) -> list[Floats]:
+    """The corners of one box a bar."""
+    corners = [(x - BODY, begins), (x - BODY, ends), (x + BODY, ends), (x + BODY, begins)]
+    return list(np.stack([np.stack(corner, 1) for corner in corners], 1))
+
+
+def _columns(pane: Axes, heights: Floats, rising: NDArray[np.bool_], colours: Colours, layer: int) -> None:
+    """Bars from zero on, as one collection: with one patch each, 5,000 take seven seconds."""
+    tints = [colours.volume_up if up else colours.volume_down for up in rising]
+    at, known = np.arange(len(heights), dtype=np.float64), np.nan_to_num(heights)
+    boxes = _boxes(at, np.zeros(len(heights)), known)
+    pane.add_collection(PolyCollection(boxes, facecolors=tints, linewidths=0, zorder=layer), autolim=False)
 
 
 def _volume(pane: Axes, table: pa.Table, bars: Bars, groups: Sequence[Group], colours: Colours) -> None:
     assert bars.volume is not None  # noqa: S101 - the pane is there for it
-    tints = [colours.volume_up if rising else colours.volume_down for rising in bars.rising]
-    pane.bar(np.arange(len(bars.close)), bars.volume, width=2 * BODY, color=tints, linewidth=0, zorder=3)
+    _columns(pane, bars.volume, bars.rising, colours, 3)
     for group in groups:
         _lines(pane, table, group, colours)
     pane.set_ylim(0, float(np.nanmax(bars.volume)) * 1.35)
@@ -216,8 +226,7 @@ def _lines(pane: Axes, table: pa.Table, group: Group, colours: Colours) -> None:
     for line in group.lines:
         values, colour = _floats(table, line.column), colours.series[line.colour]
         if line.style == "histogram":
-            tints = [colours.volume_up if value >= 0 else colours.volume_down for value in values]
-            pane.bar(np.arange(len(values)), np.nan_to_num(values), width=2 * BODY, color=tints, linewidth=0, zorder=2)
+            _columns(pane, values, values >= 0, colours, 2)
         else:
             thin = line.style == "thin" or group.band is not None
             pane.plot(values, color=colour, linewidth=0.8 if thin else 1.4, zorder=5, solid_joinstyle="round")
