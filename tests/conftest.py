@@ -5,6 +5,7 @@ With pytest-xdist every worker has its own broker (about 200 MB each): they need
 other, and none has to be the last one to stop it.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -31,7 +32,7 @@ from s3_server import s3_bucket, s3_server  # noqa: F401
 # `quick` (make test) draws the same few examples each time; `full` (make soak) draws many, anew each time.
 # No deadline: kernels compile at their first call, which says nothing about the code's speed.
 common = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.register_profile("quick", common, max_examples=15, derandomize=True, database=None)
+hypothesis_settings.register_profile("quick", common, max_examples=10, derandomize=True, database=None)
 hypothesis_settings.register_profile("full", common, max_examples=200)
 hypothesis_settings.load_profile(os.environ.get("MARKETPULSE_HYPOTHESIS", "quick"))
 
@@ -66,6 +67,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     for path in home.glob("*") if exitstatus == pytest.ExitCode.OK else ():
         if not path.name.startswith("pymp-"):  # multiprocessing removes its own
             shutil.rmtree(path, ignore_errors=True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported and collected lives to the end: the garbage collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 FULL = os.environ.get("MARKETPULSE_HYPOTHESIS") == "full"
-STRIDE = 1 if FULL else 2
-"""How many moments of a kill a test goes on from one to the next: every one in the long campaign, else each second."""
+STRIDE = 1 if FULL else 3
+"""How many moments of a kill a test goes on from one to the next: every one in the long campaign, else each third."""
 
 
 def moments(every: int = 1, first: int = 0) -> range:

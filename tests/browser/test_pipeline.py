@@ -1,5 +1,6 @@
 """What is seen of one `up` with a feed that loses trades: its view, the scorecard, and that no view keeps anybody out."""
 
+import base64
 import json
 import re
 import threading
@@ -17,6 +18,7 @@ from websockets.sync.server import ServerConnection
 from accessibility import violations
 from browser_stage import Stage, Visit
 from exchange_server import Exchange, running
+from notebooks import outputs, run_notebook
 from running_up import Up, held
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -159,14 +161,22 @@ def test_a_source_without_gaps_says_so_and_a_gap_is_seen_healing(up: Up, exchang
     assert told["lag_p50_ms"] is not None
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_notebook_over_live_data_shows_it_and_draws_a_chart(up: Up, tmp_path: Path) -> None:
+    up.until_ready()
+    book = run_notebook("live", {"MARKETPULSE_DATA_DIR": str(up.data_dir)}, tmp_path)
+    texts = outputs(book, "text/plain")
+    assert texts[0] == "True"  # so many changes came
+    assert "closed" in texts[1]
+    assert base64.b64decode(outputs(book, "image/png")[0])[:4] == b"\x89PNG"
+    assert texts[-1].startswith("<Live SIM-ACME 1s, ")
+    assert texts[-1].endswith("changes, closed>")
+
+
 @pytest.mark.parametrize(("view", "width"), [*((view, 1400) for view in VIEWS), ("a source", 1440), ("a source", 390)])
-def test_no_view_keeps_anybody_out(
-    up: Up, chromium: Browser, view: str, width: int, theme: Literal["dark", "light"]
-) -> None:
-    """The page's policy lets the checker's script in, which must find nothing."""
+def test_no_view_keeps_anybody_out(up: Up, chromium: Browser, view: str, width: int) -> None:
+    """The page's policy lets the checker's script in, which must find nothing, in the dark and in the light."""
     size: ViewportSize = {"width": width, "height": 900}
-    context = chromium.new_context(viewport=size, color_scheme=theme, bypass_csp=True, reduced_motion="reduce")
+    context = chromium.new_context(viewport=size, color_scheme="dark", bypass_csp=True, reduced_motion="reduce")
     with closing(context):
         page = context.new_page()
         if view == "a source":
@@ -176,5 +186,9 @@ def test_no_view_keeps_anybody_out(
             page.goto(up.until_ready() + VIEWS[view])
             page.wait_for_selector("body[data-state=shown]")
         page.wait_for_load_state("networkidle")
-        found = violations(page)
-        assert found == [], json.dumps(list({one[0]: one for one in found}.values()), indent=1)
+        themes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
+        for theme in themes:
+            page.emulate_media(color_scheme=theme)
+            expect(page.locator("html")).to_have_attribute("data-theme", theme)
+            found = violations(page)
+            assert found == [], theme + json.dumps(list({one[0]: one for one in found}.values()), indent=1)

@@ -32,7 +32,7 @@ from marketpulse.model.market import TRADE
 from marketpulse.spark.session import local_session
 from waiting import wait_until
 
-PARTITIONS, FILES, SEED = 4, 8, 7
+PARTITIONS, FILES, SEED = 4, 6, 7
 Log = dict[int, list[Message]]
 Outputs = dict[tuple[str, int], list[tuple[bytes | None, bytes]]]
 

@@ -319,7 +319,7 @@ def test_killed_at_random_moments_the_lake_is_that_of_an_undisturbed_load(settin
     loaded(undisturbed, path, lake_only=True)
     chance, kills = Random(3), 0
     given: dict[str, Any] = {"environment": outside(), "cwd": tmp_path}
-    for turn in range(5):
+    for turn in range(4):
         child = Forked(load_in_small_steps, killed, path, output=tmp_path / f"{turn}.out", **given)
         steps = chance.randint(2, 14)
         wait_until(lambda: child.poll() is not None or lines(tmp_path / f"{turn}.out") >= steps)  # noqa: B023

@@ -75,7 +75,7 @@ def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path
         "timestamp::TIMESTAMPTZ AS z, extract(hour FROM now()) AS h FROM stock_data'), 'csv'))"
     )
     before, command = datetime.now(UTC).hour, [sys.executable, "-c", program, str(tmp_path)]
-    zones = [{**os.environ, "TZ": zone} for zone in ("America/New_York", "Asia/Kolkata", "UTC")]
+    zones = [{**os.environ, "TZ": zone} for zone in ("America/New_York", "Asia/Kolkata")]
     asked = [subprocess.Popen(command, env=zone, stdout=subprocess.PIPE, text=True) for zone in zones]
     answers = [process.communicate(timeout=240)[0] for process in asked]
     hours = {before, datetime.now(UTC).hour}
@@ -84,7 +84,7 @@ def test_times_are_utc_whatever_the_machines_zone(lake: LakeRows, tmp_path: Path
         assert head == "timestamp,d,z,h"
         assert row.rpartition(",")[0] == "2024-05-01 00:00:01,2024-05-01,2024-05-01 00:00:01Z"
         assert int(row.rpartition(",")[2]) in hours
-    assert [process.returncode for process in asked] == [0, 0, 0]
+    assert [process.returncode for process in asked] == [0, 0]
 
 
 @pytest.mark.parametrize("view", sorted(VIEWS))

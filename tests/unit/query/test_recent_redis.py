@@ -88,7 +88,7 @@ def board_of(batches: list[FeedBatch]) -> dict[str, Any]:
             "sparks": str(sorted(board.sparks().items())), "timeframes": board.timeframes}  # fmt: skip
 
 
-@pytest.mark.parametrize(("seed", "cut"), [(1, 900), (2, 37), (3, 15)])
+@pytest.mark.parametrize(("seed", "cut"), [(1, 900), (2, 37), (3, 45)])
 def test_every_figure_of_the_first_picture_is_what_the_lake_gives(settings: Settings, seed: int, cut: int) -> None:
     store(settings, random_stream(seed, 900), cut)
     lake, quick = RecentRows(settings, COUNT), RecentRowsOfRedis(settings, COUNT)
