@@ -235,16 +235,18 @@ def running(exchange: Of) -> Iterator[Of]:
 
 
 def gathered(
-    source: Any, enough: int | Callable[[], bool], into: list[dict[str, Any]], wait_s: float = 60
+    source: Any, enough: int | Callable[[], bool], into: list[dict[str, Any]], wait_s: float | None = None
 ) -> tuple[str | None, list[str]]:
-    """Poll until `enough` trades stand in `into`, or until it says so; (the newest position, reasons of dead letters)."""
+    """Poll until `enough` trades stand in `into`, or until it says so; (the newest position, reasons of dead letters).
+    It has to be so within a minute, but for who says how long to look."""
     position, reasons = None, []
-    deadline = time.monotonic() + wait_s
+    deadline = time.monotonic() + (60 if wait_s is None else wait_s)
     while time.monotonic() < deadline:
         polled = source.poll(0.05)
         position = polled.position or position
         into += [row for batch in polled.batches for row in batch.to_pylist()]
         reasons += [item.reason for item in polled.rejected]
         if enough() if callable(enough) else sum(row["type"] == "trade" for row in into) >= enough:
-            break
+            return position, reasons
+    assert wait_s is not None, f"not enough came: {len(into)} rows"
     return position, reasons

@@ -219,11 +219,11 @@ class KeyedExchange(Loopback):
                 self.tape.append(one)
 
     def serve(self, socket: ServerConnection) -> None:
+        at = len(self.known())  # what happens once it is answered is brought
         assert set(self.words.greet(socket, self)) == set(self.symbols)
         with self.lock:
             self.connections += 1
             first = self.connections == 1
-            at = len(self.tape)
         self.words.begin(socket)
         if first:
             threading.Thread(target=self.trade, daemon=True).start()

@@ -318,7 +318,7 @@ class TimedIntake:
         if trade.live and place.lost:
             last = place.lost[-1]
             if last.from_ns <= trade.time_ns <= last.to_ns < trade.time_ns + _SLOW_NS:
-                last.to_ns = trade.time_ns - 1  # from here on the feed has brought it
+                last.to_ns, place.covered_ns = trade.time_ns - 1, trade.time_ns  # from here on the feed has brought it
         self._count("trade")
         at = self._at(trade.time_ns, received_ns)
         self._note_delay(trade.time_ns, received_ns if trade.live else None)

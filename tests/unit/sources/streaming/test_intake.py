@@ -224,6 +224,8 @@ def test_what_came_before_a_restart_is_not_taken_again_and_a_gap_ends_where_the_
     assert lost.to_ns == NOW + 5 * 10**8 - 1
     again.refilled("AAPL", lost, [Print("AAPL", "20516-V-7", NOW + 5 * 10**8, 10.0, 1.0)], NOW, last=True)
     assert [row["type"] for row in rows_of(again)] == ["gap"]
+    taking.back(NOW + 2 * S)  # the next gap begins where that trade was, not where the connection had begun
+    assert taking.places["AAPL"].lost[-1].from_ns == NOW + 5 * 10**8
 
 
 def test_connections_that_end_before_a_symbol_trades_leave_no_time_in_two_gaps() -> None:

@@ -309,7 +309,7 @@ def test_a_restart_asks_for_what_happened_meanwhile_and_takes_none_twice(kind: s
         until_known = min(len(exchange.known()) + 50, 500)
         until(lambda: len(exchange.known()) >= until_known, "trades happen meanwhile")
         second = keyed(exchange, kind, position)
-        gathered(second, 500, rows, wait_s=20)
+        gathered(second, 500, rows)
         second.close()
         assert keys_in_ms(rows) == truth_in_ms(exchange.tape)
 
@@ -430,7 +430,7 @@ def test_each_record_comes_once_over_faults_and_restarts_and_a_plan_without_them
 def test_records_stand_among_the_feeds_rows_and_in_its_position(wanted: bool) -> None:
     with vendor(told) as server, running(exchange_of("alpaca", 60)) as exchange:
         first, rows = keyed(exchange, "alpaca", aside=lambda _, __: beside(server)), Rows()
-        position, _ = gathered(first, lambda: len(rows) >= 65, rows, wait_s=30)
+        position, _ = gathered(first, lambda: len(rows) >= 65, rows)
         first.close()
         kinds = [row["type"] for row in rows]
         assert [kinds.count(kind) for kind in ("trade", "split", "dividend", "news")] == [60, 2, 2, 1]
