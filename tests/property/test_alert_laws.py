@@ -98,7 +98,7 @@ def stated(draw: DrawFn, name: str = "rule", *, ticks: bool = True) -> Stated:
     symbols = draw(sampled_from([(), (), ("AAA",), ("AAA", "SRC")]))
     written = Rule(
         name, text_of(condition, own), timeframe=own, clear=text_of(clear, own) if clear else "",
-        for_s=60.0 * held, cooldown_s=60.0 * cooldown, symbols=symbols,
+        for_s=60.0 * held, cooldown_s=60.0 * cooldown, symbols=symbols, message="{state} at {low:.2f} of {sma_3}",
     )  # fmt: skip
     meant = OracleRule(condition, own, clear, held * MINUTE, cooldown * MINUTE, frozenset(symbols) if symbols else None)
     return Stated(written, meant)
@@ -314,9 +314,9 @@ def key_of(event: np.void) -> tuple[int, int, int]:
     return int(event["rule"]), int(event["symbol"]), int(event["event_time_ns"])
 
 
-def valued(events: Iterable[np.void]) -> set[tuple[tuple[int, int, int], int, bytes]]:
-    """(key, state, bits of the value) of each."""
-    return {(key_of(event), int(event["state"]), event["value"].tobytes()) for event in events}
+def valued(events: Iterable[np.void]) -> set[tuple[tuple[int, int, int], int, bytes, int]]:
+    """(key, state, bits of the value and of what the message cites) of each."""
+    return {(key_of(event), int(event["state"]), event["value"].tobytes(), int(event["cited"])) for event in events}
 
 
 @given(some_stated(ticks=False), streams(), lists(integers(0, 200), min_size=3, max_size=3), integers(0, 200))

@@ -66,7 +66,8 @@ def steps_of(
         for result in engine.steps(part):
             closed = result.indicated
             timed = closed["frame"] >= config.ticks
-            together = timed & (engine.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES)
+            of_trades = engine.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
+            together = timed & (of_trades | (closed["built"] != 0))
             yield result, together, engine.state.symbols.texts()
 
 
@@ -141,8 +142,10 @@ def in_order(events: np.ndarray) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])
 def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in_the_log(cuts: list[int]) -> None:
-    config = config_of(["1s", "5s"])
-    rules = rule_set(inputs_of([], config.frames), [Rule("r", "close@5s > 0")])
+    """A larger bar does see a still larger one that closes with it: both are built."""
+    config = config_of(["1s", "5s", "15s"])
+    rules = [Rule("own", "close@5s > 0"), Rule("built", "close@15s > 0", timeframe="5s")]
     rows = [bar("S", "1s", 14, 15, (2, 3, 1, 2, 1)), heartbeat(15), bar("S", "1s", 15, 16, (2, 3, 1, 2, 1))]
-    found = events_of(config, rows, rules, (cuts, CLOSED_MOST))
-    assert [(e["close_ns"] - MIDNIGHT_NS) / 1e9 for closed, events in found for e in closed[events["row"]]] == [16.0]
+    found = events_of(config, rows, rule_set(inputs_of([], config.frames), rules), (cuts, CLOSED_MOST))
+    times = [(int(e["rule"]), (e["event_time_ns"] - MIDNIGHT_NS) / 1e9) for _, events in found for e in events]
+    assert times == [(2, 15.0), (1, 16.0)]

@@ -23,8 +23,8 @@ def differences(old: np.ndarray, new: np.ndarray) -> Differences:
 
     Events are the same when rule, symbol, event time and state are. One of `old` that is not in `new` is withdrawn:
     its state is WITHDRAWN, `was` the state that is withdrawn, its row -1. One that is only in `new` is late. One
-    that both have is told only if the bits of its value differ: as it is now, with `was` its own state. So whoever
-    applies them in their order knows what is in `new`, and nothing else.
+    that both have is told only if the bits of its value differ, or a number that its message cites: as it is now, with
+    `was` its own state. So whoever applies them in their order knows what is in `new`, and nothing else.
 
     Order: (event time, symbol, rule), a withdrawal first. No rule may have two events of a symbol at one time: that
     holds for bars cut by time, and others are never revised. Events of removed rules do not belong in `old`.
@@ -40,7 +40,9 @@ def differences(old: np.ndarray, new: np.ndarray) -> Differences:
     known = events[is_new]
 
     bits = np.ascontiguousarray(events["value"]).view(np.int64)
-    revalued = paired & (bits != np.roll(bits, 1))
+    cited, cited_before = events["cited"], np.roll(events["cited"], 1)
+    recited = (cited != cited_before) & (cited != 0) & (cited_before != 0)
+    revalued = paired & ((bits != np.roll(bits, 1)) | recited)
     withdrawn = ~is_new & ~has_pair
     events["was"][withdrawn | revalued] = events["state"][withdrawn | revalued]
     events["state"][withdrawn], events["row"][withdrawn], events["late"][withdrawn] = WITHDRAWN, -1, 0

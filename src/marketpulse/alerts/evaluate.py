@@ -26,7 +26,7 @@ _ROOM = 1_024
 class AlertRows(NamedTuple):
     """n closed rows in the order in which they leave the engine; each array in C order.
 
-    `together`: the row's bar was built from trades and cut by time. Such bars of one symbol and close time close as
+    `together`: the row's bar was built, from trades or smaller bars, and cut by time. Such bars of one symbol and close time close as
     one: they stand side by side, the smallest timeframe first, and never in two batches. A rule on one of them
     sees them all. Any other row sees what stands before it.
 
@@ -62,7 +62,28 @@ def evaluate(state: AlertState, rules: RuleSet, rows: AlertRows) -> tuple[AlertS
         output = np.empty(room, EVENT)
         at, count = _run_rows(program, state.life, state.memory, rows, stack, at, output)
         parts.append(output[:count])
-    return state, np.concatenate(parts)
+    events = np.concatenate(parts)
+    _cite(events, rules, rows.values)
+    return state, events
+
+
+def _cite(events: np.ndarray, rules: RuleSet, values: NDArray[np.float64]) -> None:
+    """Fill `cited`: it differs where a number does that the messages show."""
+    cited = {rule.id: rule.cited for rule in rules.compiled if rule.cited}
+    for number in np.unique(events["rule"]).tolist() if cited else ():
+        if number in cited:
+            own = np.flatnonzero(events["rule"] == number)
+            events["cited"][own] = _mixed(values[np.ix_(events["row"][own], cited[number])])
+
+
+def _mixed(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """One number of each row (n, columns), never 0. Rows that differ in one column differ in it for certain."""
+    bits = np.where(np.isnan(numbers), np.nan, numbers + 0.0).view(np.uint64)
+    mixed = np.full(len(bits), 0xCBF29CE484222325, np.uint64)  # FNV-1a, by words
+    for column in bits.T:
+        mixed = (mixed ^ column) * np.uint64(0x100000001B3)
+        mixed ^= mixed >> np.uint64(32)
+    return np.maximum(mixed, np.uint64(1))
 
 
 def _check(state: AlertState, rules: RuleSet, rows: AlertRows) -> None:
@@ -119,7 +140,7 @@ def _run_rows(
                 event = output[count]
                 event.symbol, event.rule, event.row = symbol, rule.id, i
                 event.open_ns, event.event_time_ns = rows.open_ns[i], close_ns
-                event.state, event.was, event.late, event.value = state, 0, 0, value
+                event.state, event.was, event.late, event.value, event.cited = state, 0, 0, value, 0
                 count += 1
     return rows.symbol.size, count
 

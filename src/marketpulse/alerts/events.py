@@ -15,6 +15,7 @@ EVENT = np.dtype([
     ("was", "i1"),  # what readers knew of this place before (differences.py); 0: nothing
     ("late", "i1"),  # 1: a revision made it true
     ("value", "f8"),  # what stands to the left of the rule's first comparison; NaN: unknown
+    ("cited", "u8"),  # the bits of the numbers that the rule's message cites, mixed; 0: none, or another message's
 ])  # fmt: skip
 """One change of the alert of one rule on one symbol."""
 

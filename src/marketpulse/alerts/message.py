@@ -47,6 +47,12 @@ def check_message(rule: Rule, inputs: Inputs) -> None:
             )
 
 
+def cited_columns(rule: Rule, inputs: Inputs) -> tuple[int, ...]:
+    """The columns whose numbers the message shows, in order."""
+    names = {part["name"] for part in _PART.finditer(rule.message)}
+    return tuple(column for column, name in enumerate(inputs.columns) if name in names and name not in OF_EVENT)
+
+
 def message_of(rule: Rule, symbol: str, event: np.void, columns: Sequence[str], row: Sequence[float] | None) -> str:
     """The message of one event of EVENT. `row` has the numbers of the columns; None: the row is no more.
 

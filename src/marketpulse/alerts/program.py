@@ -45,13 +45,15 @@ _TURNED = {">": do.LESS, ">=": do.LESS_EQUAL}
 
 
 class CompiledRule(NamedTuple):
-    """A rule that has been read: its number, its timeframe's place, and its expressions (`clear` None: none)."""
+    """A rule that has been read: its number, its timeframe's place, its expressions (`clear` None: none), and the columns
+    that its message cites."""
 
     id: int
     rule: Rule
     frame: int
     condition: Node
     clear: Node | None
+    cited: tuple[int, ...] = ()
 
 
 class Program(NamedTuple):

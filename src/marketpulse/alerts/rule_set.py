@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from marketpulse.alerts.inputs import Inputs
-from marketpulse.alerts.message import check_message
+from marketpulse.alerts.message import check_message, cited_columns
 from marketpulse.alerts.parse import parse_condition
 from marketpulse.alerts.program import CompiledRule, Program, assemble
 from marketpulse.alerts.rule import Rule
@@ -107,7 +107,7 @@ def compile_rule(rule: Rule, number: int, inputs: Inputs) -> CompiledRule:
     if rule.clear:
         clear = parse_condition(rule.clear, inputs, frame, f"rule {rule.name!r}, clear")
     check_message(rule, inputs)
-    return CompiledRule(number, rule, frame, condition, clear)
+    return CompiledRule(number, rule, frame, condition, clear, cited_columns(rule, inputs))
 
 
 def computes_of(rule: Rule) -> Rule:

@@ -75,11 +75,13 @@ def watch(
     closed: np.ndarray,
     values: Floats,
     revisable: NDArray[np.bool_],
+    together: NDArray[np.bool_],
     factors: Floats,
 ) -> ToldAlerts | None:
     """The events of n bars that have closed, with their values (n, columns); None: there are none. `names` are all
-    symbols by id. `revisable`: which bars were built from trades and cut by time. `factors`: alerts.evaluate.AlertRows."""
-    alerts.live, events = _evaluated(alerts.rules, alerts.live, names, closed, values, revisable, factors)
+    symbols by id. `revisable`: which bars were built from trades and cut by time. `together`, `factors`:
+    alerts.evaluate.AlertRows."""
+    alerts.live, events = _evaluated(alerts.rules, alerts.live, names, closed, values, together, factors)
     if not len(events):
         return None
     row = events["row"]
@@ -114,12 +116,12 @@ def pass_by(
     untold: NDArray[np.bool_],
     factors: Floats,
     *,
-    together: bool = True,
+    of_trades: bool = True,
 ) -> None:
-    """The anchor goes past these bars; `untold`: of which symbols readers have not been told of a change yet. `together`:
-    they were built from trades."""
-    mask = np.full(len(closed), together)
-    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, closed, values, mask, factors)
+    """The anchor goes past these bars; `untold`: of which symbols readers have not been told of a change yet. `of_trades`:
+    they were built from trades, and cut by time."""
+    together = _all_of(closed) if of_trades else closed["built"] != 0
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, closed, values, together, factors)
     held = events[untold[events["row"]]]
     if len(held):
         alerts.passed.append(held)
@@ -164,8 +166,7 @@ def know_again(
     alerts: Alerting, names: Sequence[str], bars: np.ndarray, values: Floats, factors: Floats, retold: np.ndarray
 ) -> None:
     """The same of bars of a source; `retold` (RETOLD) are events of theirs."""
-    mask = np.zeros(len(bars), np.bool_)
-    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, bars, values, mask, factors)
+    alerts.anchor, events = _evaluated(alerts.rules, alerts.anchor, names, bars, values, bars["built"] != 0, factors)
     alerts.known.append(events)
     alerts.retold = np.concatenate([alerts.retold, retold])
 
@@ -203,13 +204,18 @@ def change_alert_rules(
 ) -> None:
     """Other rules from here on. `closed_until_ns`: see alerts.state.change_rules.
 
-    What readers know of rules that are no more is let go: nothing of them is told again.
+    What readers know of rules that are no more is let go: nothing of them is told again. Nor is what differs in the
+    numbers of another message alone.
     """
     before = alerts.rules
     for name in ("live", "anchor"):
         state = learn_symbols(getattr(alerts, name), before, names)
         setattr(alerts, name, change_rules(state, before, after, names, closed_until_ns))
     alerts.rules = after
+    messages = {rule.id: rule.rule.message for rule in before.compiled}
+    other = [rule.id for rule in after.compiled if messages.get(rule.id, rule.rule.message) != rule.rule.message]
+    for events in (*alerts.known, *alerts.passed):
+        events["cited"][np.isin(events["rule"], other)] = 0
     alerts.known = [events[np.isin(events["rule"], after.numbers)] for events in alerts.known]
     alerts.passed = [events[np.isin(events["rule"], after.numbers)] for events in alerts.passed]
     alerts.retold = alerts.retold[np.isin(alerts.retold["rule"], after.numbers)]

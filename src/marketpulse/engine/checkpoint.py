@@ -43,7 +43,7 @@ from marketpulse.model.history import COLUMNS, History, Part
 from marketpulse.model.market import StringTable
 from marketpulse.model.rows import ENGINE_VERSION
 
-_MAGIC = b"MPS9"
+_MAGIC = b"MPSA"
 _LENGTH = struct.Struct("<I")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "registers": np.dtype("i8"),

@@ -191,6 +191,7 @@ def emit_bar(tables: Tables, output: Output, slot: int) -> None:
     row.bid = row.bid_size = row.ask = row.ask_size = np.nan
     row.quote_offset, row.quote_row = -1, 0
     row.factor = 1.0
+    row.built = 1 if bar.base < bar.frame else 0
 
 
 @bare_kernel

@@ -133,7 +133,7 @@ def _build_both(state: PartitionState, config: EngineConfig, plan: Plan, symbol:
     again |= last & (bars["covered"][order] == COVERED) & (bars["late"][order] == LATE_BAR)
     state.tables.registers[DUPLICATES] += np.count_nonzero(again)
     factors = frame_factors(state.splits, state.anchor.basis, after)
-    pass_by(state.alerts, names, after, values, np.ones(len(after), np.bool_), factors, together=False)
+    pass_by(state.alerts, names, after, values, np.ones(len(after), np.bool_), factors, of_trades=False)
     state.told.passed.append((after, values))
     bars["missed"][places] = 0
     bars["late"][places] = np.where(bars["late"][places] == IN_TIME, IN_TIME, LATE_EMITTED)

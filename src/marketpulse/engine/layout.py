@@ -125,6 +125,7 @@ CLOSED = np.dtype([
     ("quote_offset", "i8"),  # -1: none
     ("quote_row", "i4"),
     ("factor", "f8"),  # shares of now for one of the series' first bar (engine.splits); once it has indicator values
+    ("built", "i1"),  # 1: from bars of a smaller timeframe
 ])  # fmt: skip
 """One bar as it leaves the bar builder, in order of emission, and the quote at its close."""
 

@@ -113,7 +113,8 @@ class StepRows:
         revisable &= self.state.tables.symbols["origin"][closed["symbol"]] == ORIGIN_TRADES
         self.state.told.add(chosen(closed, revisable), values[revisable])
         factors = frame_factors(self.state.splits, self.state.basis, closed)
-        self._alert(watch(self.state.alerts, self.state.symbols.texts(), closed, values, revisable, factors))
+        together = revisable | (closed["built"] != 0)
+        self._alert(watch(self.state.alerts, self.state.symbols.texts(), closed, values, revisable, together, factors))
 
     def refresh(self) -> None:
         """Bars are about to close: those that lack a change are built again first."""

@@ -127,7 +127,7 @@ def test_a_volume_spike_is_seen_on_its_row_and_the_value_is_what_stands_left_of_
 def test_an_event_says_where_and_when_events_come_by_row_and_rule_and_see_only_what_came_before() -> None:
     rules = rule_set(INPUTS, [Rule("low", "close < 1"), Rule("high", "close > 2")])
     events = run(rules, [Closed(1, {"close": 1.5}, symbol=1), Closed(2, {"close": 9.0}, symbol=2)])
-    assert (events.dtype, events.tolist()) == (EVENT, [(2, 2, 1, 1 * MINUTE, 2 * MINUTE, RAISED, 0, 0, 9.0)])
+    assert (events.dtype, events.tolist()) == (EVENT, [(2, 2, 1, 1 * MINUTE, 2 * MINUTE, RAISED, 0, 0, 9.0, 0)])
     rules = rule_set(INPUTS, [Rule("b", "close > 1"), Rule("a", "close > 2"), Rule("c", "close > 3")])
     events = run(rules, [Closed(1, {"close": 9}, symbol=1), Closed(1, {"close": 3}, symbol=0)])
     assert events[["symbol", "rule"]].tolist() == [(1, 1), (1, 2), (1, 3), (0, 1), (0, 2)]

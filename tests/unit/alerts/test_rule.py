@@ -120,7 +120,7 @@ OF_EVENT = "symbol, rule, severity, state, time, value"
 
 
 def said(template: str, *, state: int = CLEARED, time_ns: int = NOON, value: float = 29.75) -> str:
-    event = np.array([(0, 1, 0, time_ns - MINUTE, time_ns, state, 0, 0, value)], EVENT)[0]
+    event = np.array([(0, 1, 0, time_ns - MINUTE, time_ns, state, 0, 0, value, 0)], EVENT)[0]
     row = None if state == WITHDRAWN else ROW
     return message_of(Rule("r-1", "close > 1", message=template), "AAA", event, INPUTS.columns, row)
 

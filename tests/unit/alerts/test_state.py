@@ -144,7 +144,7 @@ def events(*rows: tuple[int, int, int, int, float]) -> np.ndarray:
     """EVENT rows of (time, symbol, rule, state, value)."""
     made = np.zeros(len(rows), EVENT)
     for i, (time, symbol, rule, state, value) in enumerate(rows):
-        made[i] = (symbol, rule, i, time - 1, time, state, 0, 0, value)
+        made[i] = (symbol, rule, i, time - 1, time, state, 0, 0, value, 0)
     return made
 
 

@@ -12,6 +12,12 @@ from marketpulse.engine.alerting import forget_events
 HIGH = Rule("high", "close > 10", severity="critical", message="{symbol} {state} at {close}, {volume}")
 
 
+def put(**changed: Any) -> Row:
+    """`high` again, with other words."""
+    rule = {"name": "high", "expression": "close > 10", "severity": "critical", "message": HIGH.message}
+    return control("put_rule", rule=rule | changed)
+
+
 def engine_of(*rules: Rule, **more: Any) -> Engine:
     return Engine(config_of(["1s", "5s"], "sma(2)", alerts=rules, **more))
 
@@ -67,8 +73,10 @@ RAISED, CLEARED = ("high", 12.0, "raised", None, False, 0, 11.0), ("high", 13.0,
     pytest.param(HIGH, [
         (day(9, 11), [RAISED]),
         ([trade("A", 11.9, 12.0, 1.0), clock(14)], [("high", 12.0, "raised", "raised", False, 1, 12.0)]),
-        ([trade("A", 11.1, 3.0, 1.0), clock(15)], []),  # the close, and so the value, is the same
-    ], id="a value that alone changes is told as known"),
+        ([trade("A", 11.1, 3.0, 1.0), clock(15)], [("high", 12.0, "raised", "raised", False, 2, 12.0)]),  # its volume
+        ([put(message="{close}"), trade("A", 11.2, 3.0, 1.0), clock(16)], []),
+        ([trade("A", 11.3, 3.0, 1.0), clock(17)], []),  # the message cites it no more
+    ], id="a value that alone changes, or a number of the message, is told as known"),
     pytest.param(Rule("high", "close > 10", cooldown_s=60), [
         (day(11, 9, 12), [("high", 11.0, "raised", None, False, 0, 11.0), ("high", 12.0, "cleared", None, False, 0, 9.0)]),
         ([cancel("A", "0", 10.5), clock(14)],

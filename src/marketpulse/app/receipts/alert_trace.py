@@ -173,13 +173,24 @@ class AlertSeries:
 
     def _up_to(self, place: Place) -> tuple[list[_Row], list[_Row]]:
         """The rows before that one, in the order in which rules take them; and it, with those that close with it."""
-        if self.inputs.cut_by_count(place[0]) or not self.together:
-            places = list(self.rows)
-            return [self.rows[p] for p in places[: places.index(place)]], [self.rows[place]]
-        timed = [row for row in self.rows.values() if not self.inputs.cut_by_count(row.frame)]
-        close_ns = self.rows[place].close_ns
-        timed.sort(key=lambda row: (row.close_ns, row.frame))
-        return [r for r in timed if r.close_ns < close_ns], [r for r in timed if r.close_ns == close_ns]
+        asked = self.rows[place]
+        if self.together and not self.inputs.cut_by_count(place[0]):
+            timed = [row for row in self.rows.values() if not self.inputs.cut_by_count(row.frame)]
+            timed.sort(key=lambda row: (row.close_ns, row.frame))
+            before = [row for row in timed if row.close_ns < asked.close_ns]
+            return before, [row for row in timed if row.close_ns == asked.close_ns]
+        rows, at = list(self.rows.values()), list(self.rows).index(place)
+        first, last = at, at + 1
+        if self._is_built(asked):
+            with_it = [row.close_ns == asked.close_ns and self._is_built(row) for row in rows]
+            first = next((i + 1 for i in range(at, -1, -1) if not with_it[i]), 0)
+            last = next((i for i in range(at, len(rows)) if not with_it[i]), len(rows))
+        return rows[:first], rows[first:last]
+
+    def _is_built(self, row: _Row) -> bool:
+        """Whether a time bar is made of trades or smaller bars: the smallest ones of a source are its own."""
+        timed = (r.frame for r in self.rows.values() if not self.inputs.cut_by_count(r.frame))
+        return not self.inputs.cut_by_count(row.frame) and (self.together or row.frame > min(timed))
 
     def _alert_rows(self, rows: list[_Row]) -> AlertRows:
         n = len(rows)
@@ -188,7 +199,7 @@ class AlertSeries:
             frame=np.array([row.frame for row in rows], np.int32),
             open_ns=np.array([row.open_ns for row in rows], np.int64),
             close_ns=np.array([row.close_ns for row in rows], np.int64),
-            together=np.array([self.together and not self.inputs.cut_by_count(r.frame) for r in rows], np.bool_),
+            together=np.array([self._is_built(row) for row in rows], np.bool_),
             values=np.array([row.numbers for row in rows], np.float64).reshape(n, len(self.inputs.columns)),
             factors=np.array([row.factors for row in rows], np.float64).reshape(n, len(self.inputs.frames)),
         )

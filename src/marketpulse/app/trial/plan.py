@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from marketpulse.alerts.inputs import inputs_of
 from marketpulse.alerts.program import CompiledRule
@@ -14,6 +18,7 @@ from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import ParameterError
 from marketpulse.indicators.catalogue import Spec
 from marketpulse.model.rows import LIVE_NAME
+from marketpulse.model.session import SessionTable
 from marketpulse.ports import AlertTrial
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.how import How
@@ -22,7 +27,7 @@ ROWS_MAX = 5_000_000  # some minutes on 2 cores
 _STORED = "SELECT * FROM indicators LIMIT 0"
 _COUNTED = """
     SELECT symbol, timeframe, count(*) AS n, min(close_time_ns) AS first_ns, max(close_time_ns) AS last_ns,
-           bool_or(trade_count IS NULL) AS of_source
+           bool_or(trade_count IS NULL) AS of_source, any_value(venue) AS venue
     FROM bars WHERE {where} GROUP BY symbol, timeframe ORDER BY symbol, timeframe"""
 
 
@@ -33,7 +38,6 @@ class Counted:
     rows: int
     first_ns: int
     last_ns: int
-    of_source: bool
 
 
 @dataclass(slots=True)
@@ -46,7 +50,10 @@ class Plan:
     frames: list[int]  # that it reads
     stored: list[str]  # indicator columns, by their names in the lake
     computed: list[Spec]
-    together: dict[str, bool] = field(default_factory=dict)
+    built_from: dict[str, int] = field(default_factory=dict)
+    """The smallest timeframe of each symbol whose bars are built, from trades or from those of a source."""
+    closes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """When its sessions close."""
 
     @property
     def compiled(self) -> CompiledRule:
@@ -88,35 +95,44 @@ def make_plan(query: LakeQuery, how: How, config: EngineConfig, trial: AlertTria
 
 
 def count_rows(query: LakeQuery, how: How, plan: Plan, trial: AlertTrial) -> dict[tuple[str, str], Counted]:
-    """The stored rows by symbol and timeframe, of the symbols that the rule takes."""
-    found = {}
-    where = where_of(plan, trial, [])
-    for row in query.run(_COUNTED.format(where=where), how).to_pylist():
-        symbol = row["symbol"]
-        if plan.rule.takes(symbol) and (not trial.symbols or symbol in trial.symbols):
-            found[symbol, row["timeframe"]] = Counted(row["n"], row["first_ns"], row["last_ns"], bool(row["of_source"]))
+    """The stored rows by symbol and timeframe, of the symbols that the rule takes; `plan` learns how their bars close."""
+    config, frames = plan.config, [frame.name for frame in plan.config.frames]
+    rows = [
+        row | {"frame": frames.index(row["timeframe"])}
+        for row in query.run(_COUNTED.format(where=_within(plan, trial)), how).to_pylist()
+        if plan.rule.takes(row["symbol"]) and (not trial.symbols or row["symbol"] in trial.symbols)
+        if row["timeframe"] in frames
+    ]
+    sources = {row["symbol"] for row in rows if row["of_source"] and config.bars_from != "trades"}
+    for row in rows:
+        symbol, frame = row["symbol"], row["frame"]
+        built = frame + 1 if symbol in sources or config.bars_from == "source" else config.ticks
+        plan.built_from[symbol] = min(plan.built_from.get(symbol, built), built)
+        calendar = config.calendar_of_venue(row["venue"]) or config.calendar
+        plan.closes[symbol] = cast("SessionTable", config.sessions_of(calendar)).close_ns
+    found = {
+        (row["symbol"], row["timeframe"]): Counted(row["n"], row["first_ns"], row["last_ns"])
+        for row in rows
+        if row["frame"] in plan.frames
+    }
     total = sum(one.rows for one in found.values())
     if total > ROWS_MAX:
         raise ParameterError(
             f"the range holds {total:,} bars, a trial takes {ROWS_MAX:,}: choose fewer symbols, a shorter range or a "
             "longer timeframe"
         )
-    origin = plan.config.bars_from
-    for symbol, _ in found:
-        of_source = any(one.of_source for (name, _), one in found.items() if name == symbol)
-        plan.together[symbol] = origin == "trades" or (origin != "source" and not of_source)
     return found
 
 
 def where_of(plan: Plan, trial: AlertTrial, symbols: Sequence[str]) -> str:
     """Of the bars that are read; indicators that are computed need all from the first on."""
     frames = ", ".join(quoted(plan.config.frames[f].name) for f in plan.frames)
-    parts = [f"timeframe IN ({frames})", f"close_time_ns <= {trial.to_ns}"]
-    if not plan.computed:
-        parts.append(f"close_time_ns > {trial.from_ns}")
-    if symbols:
-        parts.append(f"symbol IN ({', '.join(map(quoted, symbols))})")
-    return " AND ".join(parts)
+    return f"timeframe IN ({frames}) AND {_within(plan, trial)} AND symbol IN ({', '.join(map(quoted, symbols))})"
+
+
+def _within(plan: Plan, trial: AlertTrial) -> str:
+    since = "" if plan.computed else f" AND close_time_ns > {trial.from_ns}"
+    return f"close_time_ns <= {trial.to_ns}{since}"
 
 
 def quoted(text: str) -> str:

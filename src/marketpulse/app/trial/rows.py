@@ -16,12 +16,15 @@ from marketpulse.engine.layout import CLOSED
 from marketpulse.engine.splits import frame_factors
 from marketpulse.indicators.declaration import Floats
 from marketpulse.model.rows import LIVE_NAME
+from marketpulse.model.timeframe import DAY_NS
 from marketpulse.ports import AlertTrial
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.how import How
 
 _CHUNK = 200_000  # rows evaluated at once
 _SYMBOLS_AT_ONCE = 500  # names in one query
+_WEEK_NS = 7 * DAY_NS
+_SATURDAY_NOON_NS = 5 * DAY_NS // 2  # of the first week since 1970-01-01
 _ROWS = """
     SELECT b.*{columns} FROM (SELECT symbol, timeframe, open_time_ns, close_time_ns, session_date, open, high, low, close,
         volume, vwap, trade_count, receipt.last_offset AS at_offset, receipt.last_row AS at_row, {nth} AS nth
@@ -39,7 +42,8 @@ _NTH = (
 def chunks(
     query: LakeQuery, how: How, plan: Plan, trial: AlertTrial, counted: Mapping[tuple[str, str], Counted]
 ) -> Iterator[pa.Table]:
-    """Rows of some symbols at once, or of one symbol stretch by stretch; what closes at one instant stays together."""
+    """Rows of some symbols at once, or of one symbol stretch by stretch. A stretch ends on a Saturday at noon, when no venue
+    with sessions trades: what closes at one instant, or within the grace after a session, stays together."""
     sizes: dict[str, int] = defaultdict(int)
     for (symbol, _), one in counted.items():
         sizes[symbol] += one.rows
@@ -66,7 +70,9 @@ def _stretches(
     mine = [one for (symbol, _), one in counted.items() if symbol in group]
     first, last = min(one.first_ns for one in mine), max(one.last_ns for one in mine)
     count = 1 if plan.by_count else -(-sum(sizes[s] for s in group) // _CHUNK)  # those follow the log, not time
-    bounds = [first - 1 + (last - first + 1) * k // count for k in range(count + 1)]
+    cuts = {first - 1 + (last - first + 1) * k // count for k in range(1, count)}
+    weeks = {(cut - _SATURDAY_NOON_NS) // _WEEK_NS * _WEEK_NS + _SATURDAY_NOON_NS for cut in cuts}
+    bounds = [first - 1, *sorted(week for week in weeks if first <= week < last), last]
     nth = _NTH if plan.by_count else "1"
     columns = "".join(f", i.{column_name(name)} AS {column_name('i_' + name)}" for name in plan.stored)
     for begin, end in itertools.pairwise(bounds):
@@ -96,7 +102,7 @@ def closed_rows(
     if plan.by_count:
         order = np.lexsort((table["at_row"].fill_null(0), table["at_offset"].fill_null(-1), bars["symbol"]))
     else:
-        order = np.lexsort((bars["frame"], bars["symbol"], bars["close_ns"]))
+        order = _in_order_of_closing(plan, bars, {number: symbol for symbol, number in numbers.items()})
     bars = bars[order]
     values = np.full((len(bars), len(plan.rules.inputs.columns) - len(BAR_COLUMNS)), np.nan)
     names = plan.rules.inputs.columns[len(BAR_COLUMNS) :]
@@ -113,6 +119,18 @@ def closed_rows(
         if (shown := LIVE_NAME.get(name, name)) in names:
             values[:, names.index(shown)] = computed[:, place]
     return bars, values, frame_factors(memory.splits, memory.basis, bars)
+
+
+def _in_order_of_closing(plan: Plan, bars: np.ndarray, symbols: Mapping[int, str]) -> NDArray[np.intp]:
+    """By when each is emitted: a built bar at its close, or the grace behind that of its session; a source's own bar before
+    what closes after it has opened."""
+    emitted, own = bars["close_ns"].copy(), np.zeros(len(bars), np.bool_)
+    for number in np.unique(bars["symbol"]).tolist():
+        mine = bars["symbol"] == number
+        own |= mine & (bars["frame"] < plan.built_from[symbols[number]])
+        emitted[mine & np.isin(bars["close_ns"], plan.closes[symbols[number]])] += plan.config.grace_ns
+    emitted[own] = bars["open_ns"][own]
+    return np.lexsort((bars["frame"], bars["close_ns"], own, bars["symbol"], emitted))
 
 
 def _coded(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> NDArray[np.int64]:

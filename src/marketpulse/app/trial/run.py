@@ -129,8 +129,7 @@ class _Run:
         factors = factors[inside] if len(factors) == len(inside) else factors
         if not len(bars):
             return
-        together = np.array([self._plan.together[s] for s in self._symbols], np.bool_)[bars["symbol"]]
-        together &= bars["frame"] >= self._plan.config.ticks
+        together = bars["frame"] >= np.array([self._plan.built_from[s] for s in self._symbols])[bars["symbol"]]
         rows = alert_rows(bars, values, together, factors)
         self._state, events = evaluate(self._state, self._plan.rules, rows)
         own = bars["frame"] == self._plan.compiled.frame

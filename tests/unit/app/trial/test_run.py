@@ -3,18 +3,20 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from market_rows import Engine, Row, at, bar, clock, control, heartbeat, trade
+from marketpulse.app.calendars import sessions_of
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.trial.run import try_rule
 from marketpulse.engine.rows import bar_rows, indicator_rows
 from marketpulse.errors import ParameterError, QueryCancelled
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
+from marketpulse.model.session import SessionTable
 from marketpulse.ports import AlertTrial
 from marketpulse.settings import Settings
 from real_rows import store
@@ -163,6 +165,32 @@ def test_indicators_not_stored_are_computed_by_the_engines_and_a_sources_bars_as
     found = tried(settings, rule)
     assert listed(found) == told.firings("hour")
     assert found["firings"] > 3
+
+
+@pytest.mark.parametrize(("venue", "auction"), [("XNYS", 5), ("XLON", 3), ("XHKG", 0)])
+def test_a_day_whose_auction_is_labelled_behind_its_close_is_seen_when_the_engine_closes_it(
+    tmp_path: Path, venue: str, auction: int
+) -> None:
+    """Minutes around the open and the close of six days, two weekends among them; `auction`: those behind the close."""
+    draw = np.random.default_rng(auction)
+    table = cast("SessionTable", sessions_of(venue))
+    days = np.flatnonzero(table.open_ns > at(86_400))[:6]
+    log: list[Row] = []
+    for opens, closes in zip(table.open_ns[days] - at(0), table.close_ns[days] - at(0), strict=True):
+        for begins, minutes in ((opens // 10**9, 7), (closes // 10**9 - 360, 6 + auction)):
+            for start in begins + 60 * np.arange(minutes):
+                price = 100 + float(draw.integers(-3, 4))
+                log.append(bar("A", "1m", start, start + 60, (price, price, price, price, 1.0), venue=venue))
+    rules = [
+        {"name": f"at_{frame}_{larger}", "expression": f"close > close@{larger}", "timeframe": frame}
+        for frame, larger in (("1m", "5m"), ("1m", "1h"), ("1m", "1d"), ("5m", "1h"), ("5m", "1d"), ("1h", "1d"))
+    ]
+    settings = settings_of(tmp_path, timeframes=("1m", "5m", "1h", "1d"), indicators="")
+    told = Stored(settings, [*log, heartbeat(float(log[-1]["close_time_ns"] - at(0)) / 1e9 + 7_200)], rules=rules)
+    for rule in rules:
+        found = tried(settings, rule, to_ns=at(30 * 86_400))
+        assert listed(found) == told.firings(rule["name"]), rule["name"]
+        assert found["firings"] > 0
 
 
 def test_it_says_how_far_it_is_stops_when_told_and_says_what_cannot_be_read(settings: Settings, tmp_path: Path) -> None:
