@@ -73,7 +73,7 @@ def _cite(events: np.ndarray, rules: RuleSet, values: NDArray[np.float64]) -> No
     for number in np.unique(events["rule"]).tolist() if cited else ():
         if number in cited:
             own = np.flatnonzero(events["rule"] == number)
-            events["cited"][own] = _mixed(values[np.ix_(events["row"][own], cited[number])])
+            events["cited"][own] = _mixed(values[events["row"][own]][:, list(cited[number])])
 
 
 def _mixed(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
