@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import market_rows
@@ -272,6 +273,14 @@ def test_loads_without_the_broker_killed_ones_and_files_behind_live_rows_are_one
     assert (found.handed_over, found.stored["trades"]) == (True, 400)
     pipeline.run([trade(IN_FIRST[0], 570 + n, 30 + n, 1, trade_id=f"e{n}") for n in range(5)] + [heartbeat(900)])
     pipeline.json("verify")
+    for lake, table in ((pipeline, "bars"), (pipeline, "indicators"), (Pipeline(there), "bars")):  # a row is gone, or there twice
+        for count, told in ((0, "missing"), (2, "extra")):
+            with lake.rewritten(table, lambda rows, count=count: pa.concat_tables(  # type: ignore[misc]
+                [rows.slice(0, 40), *[rows.slice(40, 1)] * count, rows.slice(41)]
+            )) as good:  # fmt: skip
+                found = lake.json("verify", code=1)
+            assert found["tables"][table][told] == found["drift_rows"] == 1, (table, told)
+            assert found["differences"][0]["open_time_ns"] == good["open_time_ns"][40].as_py()
 
 
 def test_symbols_that_the_pipeline_does_not_know_are_put_beside_those_it_does_once_no_engine_works(

@@ -56,7 +56,8 @@ class StoredResults:
         return {table: self._compare(table, None, spans) for table in RESULTS if self._files[table]}
 
     def last_close_ns(self, symbols: Sequence[str], after_ns: int) -> int:
-        """Up to where loads have closed bars of these symbols, where that is later than `after_ns`."""
+        """Up to where loads have closed bars of time of these symbols, where that is later than `after_ns`. (One that is cut by
+        count closes with its last trade, ahead of the watermark.)"""
         chosen = (
             pc.field("symbol").isin(symbols) & (pc.field("close_time_ns") > after_ns) & pc.is_valid(pc.field("close"))
         )
@@ -67,6 +68,8 @@ class StoredResults:
             ):
                 rows = self._stored.read(file, chosen)
                 mine = rows.filter(pc.starts_with(pc.struct_field(rows["receipt"], "topic"), LOADED_TOPIC))
+                timed = [frame for frame in mine["timeframe"].unique().to_pylist() if not is_by_count(frame)]
+                mine = mine.filter(pc.is_in(mine["timeframe"], pa.array(timed, pa.string())))
                 last = max(last, pc.max(mine["close_time_ns"]).as_py() or last)
         return last
 

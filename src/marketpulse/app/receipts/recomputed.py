@@ -1,6 +1,7 @@
 """Recomputed rows of a replay, and what may be concluded where the store has no such row, or another one."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from marketpulse.engine.layout import NEVER
 from marketpulse.engine.state import PartitionState
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.model.rows import ALERT
+from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.model.timeframe import Cut
 
 
@@ -54,6 +56,7 @@ def closed_until(state: PartitionState, config: EngineConfig) -> dict[tuple[str,
     }
 
 
+_SERIES_PLACE = ("symbol", "timeframe", "open_time_ns")
 _NO_ALERTS = pa.RecordBatch.from_pylist([], ALERT)
 
 
@@ -86,6 +89,36 @@ def missing_rows(recomputed: pa.Table, found: Comparison, outputs: int) -> Ints:
     newest = np.full(int(groups.max()) + 1, -1)
     np.maximum.at(newest, groups[found.matched], found.matched)
     return found.only_recomputed[found.only_recomputed < newest[groups[found.only_recomputed]]]
+
+
+def holes(recomputed: pa.Table, stored: pa.Table, grace_ns: int) -> pa.Table:
+    """Of last revisions recomputed from the lake's trades, of bars or indicators, those of which no revision is stored although
+    rows around them are: of the same series, or where a load brought them, of any timeframe of the symbol (a load stores
+    all of them at once). Inputs newer than all that the table reaches may still be on their way."""
+    if not recomputed.num_rows or not stored.num_rows:
+        return recomputed.slice(0, 0)
+    reached = pc.max(stored["receipt.last_offset"]).as_py()
+    loaded = pc.fill_null(pc.starts_with(stored["receipt.topic"], LOADED_TOPIC), False)
+    bounds = [("open_time_ns", "min"), ("open_time_ns", "max"), ("close_time_ns", "max")]
+    lost = recomputed.join(stored.select(_SERIES_PLACE).combine_chunks(), list(_SERIES_PLACE), join_type="left anti")
+    series = {
+        (r["symbol"], r["timeframe"]): r for r in stored.group_by(_SERIES_PLACE[:2]).aggregate(bounds).to_pylist()
+    }
+    loads = {r["symbol"]: r for r in stored.filter(loaded).group_by(["symbol"]).aggregate(bounds).to_pylist()}
+
+    def is_missing(row: dict[str, Any]) -> bool:
+        own, load = series.get((row["symbol"], row["timeframe"])), loads.get(row["symbol"])
+        if own is None:
+            return False
+        between = own["open_time_ns_min"] < row["open_time_ns"] < own["open_time_ns_max"]
+        last_offset = row["receipt.last_offset"]
+        if load is not None and (last_offset is None or row["receipt.topic"].startswith(LOADED_TOPIC)):
+            ended = row["close_time_ns"] + grace_ns <= load["close_time_ns_max"]
+            return bool(between or (ended and row["open_time_ns"] >= load["open_time_ns_min"]))
+        return bool(between and (last_offset is None or (reached is not None and last_offset <= reached)))
+
+    columns = [*_SERIES_PLACE, "close_time_ns", "receipt.last_offset", "receipt.topic"]
+    return lost.filter(pa.array([is_missing(row) for row in lost.select(columns).to_pylist()], pa.bool_()))
 
 
 def output_partitions(symbols: pa.ChunkedArray, outputs: int) -> Ints:

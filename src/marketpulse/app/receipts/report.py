@@ -35,6 +35,7 @@ class Report:
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     not_computed: set[str] = field(default_factory=set)  # stored columns that this configuration does not compute
+    mixed: set[Table] = field(default_factory=set)  # tables that hold rows of other engine versions
 
     @property
     def drift(self) -> int:

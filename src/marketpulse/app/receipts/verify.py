@@ -15,7 +15,7 @@ from marketpulse.app.receipts.compare import PLACES, SPAN, Mask, Table, compare,
 from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import read_inputs, recompute
 from marketpulse.app.receipts.loaded import file_of
-from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, missing_rows
+from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, holes, missing_rows
 from marketpulse.app.receipts.replay import Replay, find_start
 from marketpulse.app.receipts.report import TABLES, Progress, Report
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as, running_rules, told_by
@@ -63,7 +63,7 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
                 work.from_log(its_log, lambda done, end, n=number: say(  # type: ignore[misc]
                     Progress(n, len(places), done, end, sum(t.same for t in report.tallies.values()))
                 ))  # fmt: skip
-            work.from_lake(stored)
+            work.from_lake(stored, whole=True)
     finally:
         if log is not None:
             log.close()
@@ -161,8 +161,9 @@ class _Partition:
             )
         return alerts.filter(pa.array(checkable))
 
-    def from_lake(self, stored: StoredRows) -> None:
-        """Account for the rest by the lake's trades: the last revision of each row."""
+    def from_lake(self, stored: StoredRows, *, whole: bool = False) -> None:
+        """Account for the rest by the lake's trades: the last revision of each row. `whole`: what should be stored among it,
+        and is not, is missing."""
         rest = {table: held.rows for table, held in self._left.items() if held.rows.num_rows}
         if not rest:
             return
@@ -177,9 +178,9 @@ class _Partition:
             names = [rule.name for rule in rules.rules]
             rest["alerts"] = self._pass_over(rest["alerts"], told_by(rest["alerts"], names, rules.begins_ns))
         for table, rows in rest.items():
-            self._account_last(table, gathered.table(table), rows, self._left[table])
+            self._account_last(table, gathered.table(table), rows, self._left[table], whole and table != "alerts")
 
-    def _account_last(self, table: Table, recomputed: pa.Table, rows: pa.Table, held: Stored) -> None:
+    def _account_last(self, table: Table, recomputed: pa.Table, rows: pa.Table, held: Stored, whole: bool) -> None:
         tally = self._report.tallies[table]
         last = last_revisions(table, rows, self._held[table].rows)
         tally.unchecked += int(np.count_nonzero(~last))
@@ -198,6 +199,12 @@ class _Partition:
         tally.from_lake += gone
         tally.extra += len(extra)
         self._report.add(only_one_side(table, rows, extra, stored=True))
+        if whole and table not in self._report.mixed:
+            missing = holes(
+                recomputed.take(pa.array(found.only_recomputed)), self._held[table].rows, self._config.grace_ns
+            )
+            tally.missing += missing.num_rows
+            self._report.add(only_one_side(table, missing, np.arange(missing.num_rows), stored=False))
 
     def _note_columns(self, stored: pa.Table, recomputed: pa.Table) -> None:
         if stored.num_rows and recomputed.num_columns:
@@ -245,6 +252,7 @@ def _this_version(report: Report, table: Table, stored: Stored) -> Stored:
         tally = report.tallies[table]
         tally.stored += other
         tally.unchecked += other
+        report.mixed.add(table)
         report.note(f"rows of another engine version than {ENGINE_VERSION} were passed over")
     return Stored(rows.filter(mine), stored.shapes)
 
