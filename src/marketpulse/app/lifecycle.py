@@ -44,7 +44,8 @@ class Lifecycle:
     def report_waiting(self, reason: str) -> None:
         """Say what the work waits for before it can begin: the supervisor, `doctor` and the page show it."""
         self.health.set_not_ready(reason)
-        self._write_run_file({"waiting_for": reason})
+        if not _is_of_another(self.run_file):
+            self._write_run_file({"waiting_for": reason})
 
     def _write_run_file(self, facts: dict[str, Any]) -> None:
         self.run_file.parent.mkdir(parents=True, exist_ok=True)
@@ -130,9 +131,13 @@ def keep_out_of_the_collector() -> None:
 
 
 def _remove_own_or_stale(run_file: Path) -> None:
-    """A second process of the same name (it will refuse to run) must not take the first one's file away."""
+    if not _is_of_another(run_file):
+        run_file.unlink(missing_ok=True)
+
+
+def _is_of_another(run_file: Path) -> bool:
+    """Whether a process of the same name that lives has written it: a second one must not take its file away."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         pid = int(json.loads(run_file.read_text())["pid"])
-        if pid != os.getpid() and psutil.pid_exists(pid):
-            return
-    run_file.unlink(missing_ok=True)
+        return pid != os.getpid() and psutil.pid_exists(pid)
+    return False

@@ -1,4 +1,4 @@
-"""The data directory: private to its owner, and with one supervisor."""
+"""The data directory: private to its owner, with one supervisor, and one worker a slot."""
 
 import contextlib
 import fcntl
@@ -44,6 +44,20 @@ def remove_spill(data_dir: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def lock_owner(lock: IO[str]) -> str:
+    """Lock an open file, until it is closed or its process ends, and write this process's number into it. Returns "", or
+    the number of the process that has it locked."""
+    lock.seek(0)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return lock.read().strip() or "unknown"
+    lock.truncate()
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return ""
+
+
 @contextlib.contextmanager
 def only_one(data_dir: Path) -> Iterator[int]:
     """Hold the data directory: a second supervisor over the same one is refused. Gives what `keep_private` does.
@@ -61,17 +75,10 @@ def only_one(data_dir: Path) -> Iterator[int]:
             "make it writable, or name another with MARKETPULSE_DATA_DIR"
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
+        if owner := lock_owner(lock):
             raise EnvironmentProblem(
-                f"MarketPulse already runs on {data_dir} (process {lock.read().strip() or 'unknown'}): "
+                f"MarketPulse already runs on {data_dir} (process {owner}): "
                 "stop that one, or name another directory with MARKETPULSE_DATA_DIR"
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
+            )
         remove_spill(data_dir)
         yield closed

@@ -4,8 +4,12 @@ Seven processes that each import the same libraries and load the same machine co
 for ten seconds; doing it once and forking takes a third of that, and they share the memory of the code
 (docs/decisions/005-nursery.md).
 
-    supervisor ── socket ──> nursery (one thread, everything imported)
-                                └─ fork ──> marketpulse process, serve, sink …
+    supervisor ── order ──> nursery (one thread, everything imported)
+        └─ ticket ───────────── fork ──> marketpulse process, serve, sink …
+
+Each order carries a ticket, one end of a socket of its own. A forked child writes its process id there and
+waits for a byte before it begins; the supervisor sends one byte at most, or closes its end. So an order
+that was not answered in time is withdrawn for good: whoever is forked for it later reads the end, and ends.
 
 A fork copies one thread only, so it is safe only where no other thread can hold a lock. The nursery
 looks before it offers itself: with any thread beside its own (but the allocator's, which knows about
@@ -58,6 +62,7 @@ _FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
 _MESSAGE_BYTES_MAX = 256_000
 _ANSWER_WITHIN_S = 5.0
 _SETTLED_WITHIN_S = 30.0
+_PID_BYTES, _BEGIN = 8, b"\0"  # what a child and the supervisor say on a ticket
 UNKNOWN_END = -int(signal.SIGKILL)  # how a child ended whose nursery was gone by then
 
 
@@ -78,7 +83,7 @@ class Nursery:
         self._settled_by = time.monotonic() + _SETTLED_WITHIN_S
         self._ready: str | None = None
         self._gone = False
-        self._born: list[int] = []
+        self._is_late = False  # with an order; until it reports something again it is not asked
         self._ends: dict[int, int] = {}
 
     @classmethod
@@ -97,27 +102,30 @@ class Nursery:
     def spawn(
         self, arguments: Sequence[str], environment: Mapping[str, str], log: int, pipe: int
     ) -> "ForkedChild | None":
-        """`marketpulse ARGUMENTS…` as a new process in a session of its own; None when it cannot be had here.
+        """`marketpulse ARGUMENTS…` as a new process in a session of its own; None when it cannot be had here, and then
+        nobody will be forked for it.
 
         `log` becomes its output; `pipe` is the descriptor that tells of the supervisor's end, whose
         number in the child stands in the environment variable that it is named by there.
         """
-        if self._ready is None or self._gone:
+        self._listen()
+        if self._ready is None or self._gone or self._is_late:
             return None
         message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
-        try:
-            socket.send_fds(self._socket, [message], [log, pipe])
-        except OSError:
-            self._gone = True
-            return None
-        deadline = time.monotonic() + _ANSWER_WITHIN_S
-        while not self._born and not self._gone and time.monotonic() < deadline:
-            select.select([self._socket], [], [], 0.05)
-            self._listen()
-        if not self._born:
-            self._gone = True
-            return None
-        return ForkedChild(self, self._born.pop())
+        self._is_late = True  # until it has answered
+        ours, theirs = socket.socketpair()
+        with ours, contextlib.suppress(OSError):
+            with theirs:
+                socket.send_fds(self._socket, [message], [log, pipe, theirs.fileno()])
+            ours.settimeout(_ANSWER_WITHIN_S)
+            pid = int.from_bytes(ours.recv(_PID_BYTES), sys.byteorder)  # 0: it died before it could say so
+            if pid:
+                self._listen()
+                self._ends.pop(pid, None)  # of an earlier process with this number
+                ours.sendall(_BEGIN)
+                self._is_late = False
+                return ForkedChild(self, pid)
+        return None
 
     def end_of(self, pid: int) -> int | None:
         """How the child ended, as Popen says it; None while it runs."""
@@ -152,9 +160,8 @@ class Nursery:
             self._take(json.loads(data))
 
     def _take(self, said: dict[str, Any]) -> None:
+        self._is_late = False
         self._ready = said.get("ready", self._ready)
-        if "born" in said:
-            self._born.append(int(said["born"]))
         if "ended" in said:
             self._ends[int(said["ended"])] = int(said["code"])
 
@@ -198,6 +205,7 @@ class Birth:
     environment: dict[str, str]
     log: int
     pipe: int
+    ticket: int
 
 
 def nurse(control: socket.socket) -> Birth | None:
@@ -219,20 +227,19 @@ def nurse(control: socket.socket) -> Birth | None:
             os.read(wake_read, 4_096)
             _report_ends(control)
         if control.fileno() in ready:
-            data, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_BYTES_MAX, 2)
+            data, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_BYTES_MAX, 3)
             if not data:
                 return None
-            pid = os.fork()
-            if pid == 0:
+            if os.fork() == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for end in (wake_read, wake_write):
                     os.close(end)
                 control.close()
-                return Birth(**json.loads(data), log=descriptors[0], pipe=descriptors[1])
+                log, pipe, ticket = descriptors
+                return Birth(**json.loads(data), log=log, pipe=pipe, ticket=ticket)
             for descriptor in descriptors:
                 os.close(descriptor)
-            control.send(json.dumps({"born": pid}).encode())
         elif not grown:
             safe = next(growing, None)
             if safe is False:
@@ -273,9 +280,16 @@ def _report_ends(control: socket.socket) -> None:
             control.send(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
 
 
+def may_begin(birth: Birth) -> bool:
+    """Whether the order still stands: say who was forked for it, and wait until the supervisor has seen that."""
+    with socket.socket(fileno=birth.ticket) as ticket, contextlib.suppress(OSError):
+        ticket.sendall(os.getpid().to_bytes(_PID_BYTES, sys.byteorder))
+        return ticket.recv(1) == _BEGIN
+    return False
+
+
 def become(birth: Birth) -> None:
     """Turn the forked process into what it would be had it been started by itself."""
-    os.setsid()
     os.dup2(birth.log, 1)
     os.dup2(birth.log, 2)
     os.close(birth.log)
@@ -296,6 +310,9 @@ def run(control: socket.socket) -> None:
     birth = nurse(control)
     if birth is None:
         return
+    os.setsid()
+    if not may_begin(birth):
+        os._exit(0)
     become(birth)
     from marketpulse.app.cli.main import main
 

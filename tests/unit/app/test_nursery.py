@@ -122,6 +122,25 @@ def test_a_light_child_is_early_and_children_outlive_the_nursery(patient: None, 
     nursery.close()
 
 
+@on_linux
+def test_an_order_that_was_not_answered_in_time_is_never_carried_out(
+    opened: Nursery, pipe: Pipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, late = tmp_path / "log", tmp_path / "late"
+    server = psutil.Process(waiting(opened, log, pipe[0]).pid).parent()
+    assert server is not None
+    server.suspend()
+    with monkeypatch.context() as patch, late.open("ab") as output:
+        patch.setattr(module, "_ANSWER_WITHIN_S", 0.5)
+        order = (["--version"], dict(os.environ), output.fileno(), pipe[0])
+        assert opened.spawn(*order) is None
+        assert opened.spawn(*order) is None, "whoever was late is not asked again"
+    server.resume()
+    wait_until(lambda: opened.settled() and not opened._is_late, "the child that was forked too late has ended")
+    assert late.read_bytes() == b""
+    assert spawn(opened, log, pipe[0], "--version").wait() == 0
+
+
 def python(script: str, **environment: str) -> str:
     variables = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | environment
     done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
