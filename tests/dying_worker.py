@@ -21,7 +21,7 @@ STEPS = {
     "after init_transactions": 1, "before its partitions are assigned": 1, "after its partitions are assigned": 1,
     "after the first batch": 1, "after begin_transaction": 2, "between two outputs": 7,
     "after a chunk of a snapshot was sent": 1, "after a snapshot was acknowledged": 1, "before the offsets are sent": 2,
-    "after the offsets were sent": 2, "before commit_transaction": 2, "after commit_transaction": 2,
+    "after the offsets were sent": 2, "before commit_transaction": 2, "after commit_transaction": 6,
     "after a snapshot was read": 1, "between two snapshots read": 2, "after the first batch of another life": 1,
     "before the third commit": 3,
 }  # fmt: skip

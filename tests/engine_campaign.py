@@ -114,6 +114,9 @@ class Workers:
         words = ("process", "--slot", str(slot))
         return Forked(self._program, *words, environment=self._environment, cwd=self._folder)
 
+    def pid(self, slot: int) -> int:
+        return int(self._running[slot].pid or 0)
+
     def care(self) -> None:
         self._running = [
             process if process.poll() is None else self._start(slot) for slot, process in enumerate(self._running)

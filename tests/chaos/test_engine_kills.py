@@ -16,6 +16,8 @@ from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
+from throttled import hurried_command, throttled
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("kernels")]
 
@@ -56,6 +58,24 @@ def test_partitions_of_workers_that_leave_and_die_lose_and_double_nothing(kafka_
         random_.choice([workers.kill, workers.leave])(random_.randrange(2))
 
     campaign(kafka_settings, seed, workers, disturb)
+
+
+def test_a_worker_with_a_tenth_of_a_core_and_little_time_for_a_transaction_takes_it_all_as_in_the_clean_run(
+    kafka_settings: Settings, tmp_path: Path
+) -> None:
+    timed_out = tmp_path / "timed out"
+    timed_out.touch()
+    workers = Workers(kafka_settings, 1, partial(hurried_command, timed_out))
+    try:
+        wait_until((kafka_settings.data_dir / "run" / "process-0.json").exists, "the worker has begun")
+        with throttled(workers.pid(0), 0.1):
+            write(kafka_settings, stream(seed=7))
+            wait_until_taken(kafka_settings, workers)
+        workers.stop()
+    finally:
+        workers.abandon()
+    assert len(timed_out.read_text().splitlines()) <= 2
+    assert_as_the_clean_run(kafka_settings)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

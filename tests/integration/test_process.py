@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from bare_clients import BareTopic, rows
 from given_settings import changed
 from market_rows import at
-from marketpulse.app import worker as worker_module
+from marketpulse.app import pace
 from marketpulse.app.pipeline.process import run
-from marketpulse.engine.step import Stepper
 from marketpulse.kafka.transaction import AbortedTransaction, TransactionalLog
 from marketpulse.settings import Settings
 from marketpulse.telemetry import REGISTRY
@@ -172,8 +170,7 @@ def test_a_long_silence_with_a_fault_in_it_doubles_nothing(settings: Settings, m
         offsets.append(place.committed or 0)
 
     monkeypatch.setattr(TransactionalLog, "commit", faulty)
-    monkeypatch.setattr(worker_module, "_MIDWAY_S", 0.0)
-    monkeypatch.setattr(worker_module, "Stepper", partial(Stepper, closed_most=1))
+    monkeypatch.setattr(pace, "_TURN", 0.0)
     hours = 2 * 3_600
     trades = [trade(symbol, 0.5, 10, 1) for symbol in ("AAA", "BBB", "CCC")]
     write(settings, HELLO, *trades, b"not json", heartbeat(hours), trade("AAA", hours + 0.5, 11, 1))

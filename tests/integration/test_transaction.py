@@ -16,7 +16,7 @@ from marketpulse.kafka import group, transaction
 from marketpulse.kafka.client import client_config
 from marketpulse.kafka.client_names import Role
 from marketpulse.kafka.snapshot import Pointer
-from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog
+from marketpulse.kafka.transaction import BEGINNING, AbortedTransaction, Taken, TransactionalLog, TransactionTimedOut
 from marketpulse.settings import Settings
 from marketpulse.telemetry import CLIENTS_LEFT_BEHIND
 from refused import assert_raises
@@ -32,12 +32,12 @@ class Sentinel(BaseException):
 class Member:
     """A worker's hold on the log without an engine: it takes what it is given, and raises what it is told to."""
 
-    def __init__(self, settings: Settings, slot: int = 0) -> None:
+    def __init__(self, settings: Settings, slot: int = 0, transaction_s: float = 10) -> None:
         self.on_take: BaseException | None = None
         self.on_give: BaseException | None = None
         self.before_commit: BaseException | None = None
         self.owned: set[int] = set()
-        self.log = TransactionalLog(settings, slot, self._take, self._give, self._places)
+        self.log = TransactionalLog(settings, slot, self._take, self._give, self._places, transaction_s=transaction_s)
         self.log.start()
 
     def poll_until(self, done: Callable[[], bool], *others: "Member") -> None:
@@ -71,8 +71,8 @@ def _raise(error: BaseException | None) -> None:
 
 
 @contextmanager
-def member(settings: Settings, slot: int = 0) -> Iterator[Member]:
-    joined = Member(settings, slot)
+def member(settings: Settings, slot: int = 0, transaction_s: float = 10) -> Iterator[Member]:
+    joined = Member(settings, slot, transaction_s)
     try:
         yield joined
     finally:
@@ -148,17 +148,34 @@ def test_what_a_method_of_the_client_raises_in_a_callback_is_judged_too(
         assert_raises(Retryable, r"rebalance: .*Timed out", worker.poll_until, never)
 
 
-def test_a_worker_whose_place_was_taken_says_so_whatever_it_does_next(settings: Settings) -> None:
+def write_on(worker: Member) -> None:
+    worker.log.write("bars", [(b"A", b"{}")])
+    worker.log.serve()
+
+
+def test_a_worker_whose_name_was_taken_says_by_whom_whatever_it_does_next(settings: Settings) -> None:
+    name = f"{settings.group(settings.process.group)}-0"
     with member(settings) as first:
         first.take_all()
-        first.log.write("bars", [(b"A", b"{}")])
+        write_on(first)
+        with member(settings) as second:
+            wait_until(lambda: second.log.poll(0.1, 100) or second.log._consumer.memberid())
+            assert_raises(
+                Fatal, f"newer producer instance.*took the name {name} over.*{name}-.* at /127.0.0.1", on_and_on,
+                lambda: write_on(first),
+            )  # fmt: skip
 
-        def go_on() -> None:
-            first.log.write("bars", [(b"A", b"{}")])
-            first.log.serve()
 
-        with member(settings), pytest.raises(Fatal, match="newer producer instance"):
-            on_and_on(go_on)
+def test_a_transaction_that_ran_out_of_its_time_is_said_to_have_and_a_new_worker_goes_on(settings: Settings) -> None:
+    with member(settings, transaction_s=1) as slow:
+        slow.take_all()
+        expected = r"open for \d+\.\d s, and the broker ends one after 1 s"
+        assert_raises(TransactionTimedOut, expected, on_and_on, lambda: write_on(slow))
+    with member(settings) as following:
+        following.take_all()
+        write_on(following)
+        following.log.commit()
+    assert len(list(BareTopic.of(settings, "bars").committed())) == 1
 
 
 def test_what_is_raised_while_partitions_go_at_the_end_comes_out_of_close(settings: Settings) -> None:
@@ -268,7 +285,7 @@ def test_refused_offsets_abort_a_commit_and_say_so(kafka_settings: Settings, mon
             log.poll(0.1, 100)
         log.write("bars", [(b"AAA", b"{}")])
         monkeypatch.setattr("marketpulse.kafka.transaction.send_offsets", refuse)
-        assert_raises(AbortedTransaction, "commit failed: the group does not know this member", log.commit)
+        assert_raises(AbortedTransaction, "commit: the group does not know this member", log.commit)
         assert not log.in_transaction
     finally:
         log.close()

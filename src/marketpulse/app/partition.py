@@ -22,6 +22,7 @@ class OwnedPartition:
     moved: bool = False  # since the last commit
     midway: bool = False  # the state holds a part of what its next record closes: it must be saved with it
     unsaved: int = 0  # records since the last snapshot, those of a frame by its rows
+    snapshot: bytes = b""  # the state as the next commit saves it; empty: it is not due
     counts: SourceCounts = field(default_factory=SourceCounts)
     shown_at: np.ndarray = field(default_factory=lambda: np.empty(0))
 

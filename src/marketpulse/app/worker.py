@@ -10,6 +10,7 @@ import numpy as np
 
 from marketpulse.app.counts import count_alerts, count_findings, count_rows, count_sources, measure_watermarks
 from marketpulse.app.late_notices import late_notices
+from marketpulse.app.pace import Pace
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.app.quality_notices import quality_notices
 from marketpulse.clock import Clock
@@ -49,28 +50,31 @@ from marketpulse.telemetry import (
     get_logger,
 )
 
-_MOST_RECORDS = 50_000  # one turn's share: large enough for full speed, small enough to commit on time
 _POLL_S = 0.02
-_BEHIND_BYTES = 2_000_000  # a turn that takes as much, or half of its most records, is one of catching up
+_BEHIND_SHARE = 0.25  # a turn that takes as much, or half of what it may, is one of catching up
 _BEHIND_COMMIT_S = 0.5  # then nobody waits for single rows, and each commit stops the loop a while
 _IDLE_COMMIT_S = 1.0  # without outputs, offsets alone are committed this often
 _SHOW_EVERY_S = 0.02
 _SILENCE_S = 15.0  # the clock of the worker with partition 0 writes four records a second everywhere
-_MIDWAY_S = 2.0  # a row whose bars take longer is committed in parts: the broker gives a transaction 10 s
 
 
 class Worker:
     """Owns the partitions that the group gives it. `turn` does one round; nothing runs in between."""
 
-    def __init__(self, settings: Settings, config: EngineConfig, slot: int, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, config: EngineConfig, slot: int, clock: Clock, pace: Pace | None = None
+    ) -> None:
         self._settings, self._config, self._clock = settings, config, clock
+        self._pace = pace or Pace()
         self._stepper, self._looker = Stepper(config), Looker(config)
         self._owned: dict[int, OwnedPartition] = {}
         self._reader = MarketReader(settings.topic("market"))
         self._rows = ResultRows(config, settings.topic("market"))
         self._bar_writer = RowWriter(self._rows.bar_fields)
         self._indicator_writer = RowWriter(self._rows.indicator_fields)
-        self._log = TransactionalLog(settings, slot, self._take, self._give, self._places)
+        self._log = TransactionalLog(
+            settings, slot, self._take, self._give, self._places, transaction_s=self._pace.transaction_s
+        )
         self._live = (
             LiveWriter(settings, self._rows.live_fields, clock.now_ns()) if settings.process.live_per_s else None
         )
@@ -102,19 +106,26 @@ class Worker:
         a new worker then begins at the last commit. (A client that was in the middle of a rebalance when
         its broker was killed may own partitions and never fetch from them again.)
         """
-        taken = size = 0
-        for records in self._log.poll(_POLL_S, _MOST_RECORDS):
+        pace, taken, size = self._pace, 0, 0
+        self._stepper.closed_most = pace.bars
+        waiting = self._log.poll(_POLL_S, pace.records, pace.bytes)
+        began = self._clock.monotonic()
+        for records in waiting:
+            if self._is_long_open():
+                self._commit()
             taken += self._take_records(records)
             size += len(records.data)
-        self._behind = size >= _BEHIND_BYTES or taken >= _MOST_RECORDS // 2
+        share = pace.share_of(taken, size)
+        self._behind = share >= min(_BEHIND_SHARE, pace.share / 2)
         self._log.serve()
+        self._commit_when_due(self._clock.monotonic())
         now = self._clock.monotonic()
-        self._commit_when_due(now)
+        pace.note(share, now - began)
         if taken or not self._owned:
             self._heard_at = now
         elif now - self._heard_at > _SILENCE_S:
             raise Retryable(f"nothing has come for {_SILENCE_S:g} s, though the pipeline's clock writes")
-        if self._live is not None and taken < _MOST_RECORDS and now - self._showed_at >= _SHOW_EVERY_S:
+        if self._live is not None and taken < pace.records and now - self._showed_at >= _SHOW_EVERY_S:
             self._show(now)
         return taken
 
@@ -211,7 +222,7 @@ class Worker:
         return f"{'`marketpulse up` brings' if self._settings.heals_by_itself else 'run `marketpulse heal`, which brings'} it in"
 
     def _is_long_open(self) -> bool:
-        return self._wrote_at is not None and self._clock.monotonic() - self._wrote_at >= _MIDWAY_S
+        return self._wrote_at is not None and self._clock.monotonic() - self._wrote_at >= self._pace.turn_s
 
     def _commit_midway(self, owned: OwnedPartition, next_offset: int) -> None:
         """Commit while the record `next_offset` is half done, with the state as it stands: who recovers
@@ -275,11 +286,13 @@ class Worker:
     def _commit_when_due(self, now: float) -> None:
         if self._wrote_at is not None:
             patience = self._settings.process.commit_ms / 1_000
-            due = now - self._wrote_at >= (max(patience, _BEHIND_COMMIT_S) if self._behind else patience)
+            patience = max(patience, _BEHIND_COMMIT_S) if self._behind else patience
+            due = now - self._wrote_at >= min(patience, self._pace.turn_s)
         else:
             due = now - self._committed_at >= _IDLE_COMMIT_S and any(p.moved for p in self._owned.values())
         if due:
             self._commit()
+            self._save_due()
             self._measure()
 
     def _commit(self) -> None:
@@ -287,18 +300,29 @@ class Worker:
         self._log.commit()
         self._wrote_at, self._committed_at = None, self._clock.monotonic()
 
+    def _save_due(self) -> None:
+        """Save the state that was saved longest ago, if it is due, in a transaction of its own, which begins when its bytes
+        are ready: with the rows, or with other states, it can take longer than a transaction may."""
+        due = [p for p in self._owned.values() if p.unsaved >= self._settings.process.snapshot_records and not p.muted]
+        if due:
+            owned = max(due, key=lambda p: p.unsaved)
+            owned.snapshot, owned.moved = self._snapshot_of(owned), True
+            self._commit()
+
+    def _snapshot_of(self, owned: OwnedPartition) -> bytes:
+        owned.state = self._stepper.trim(owned.state)
+        return state_to_bytes(owned.state, self._config)
+
     def _places(self) -> dict[int, tuple[int, Pointer | None]]:
         """Called inside the commit: saves what is due, and says how far each partition has come."""
         places: dict[int, tuple[int, Pointer | None]] = {}
         for owned in self._owned.values():
             if owned.muted or not (owned.moved or self._stopping):
                 continue
-            due = owned.unsaved >= self._settings.process.snapshot_records
-            if due or owned.midway or (self._stopping and owned.unsaved):
-                owned.state = self._stepper.trim(owned.state)
-                data = state_to_bytes(owned.state, self._config)
+            if owned.snapshot or owned.midway or (self._stopping and owned.unsaved):
+                data = owned.snapshot or self._snapshot_of(owned)
                 owned.pointer = self._log.write_snapshot(owned.number, owned.next_offset, data)
-                owned.unsaved = 0
+                owned.unsaved, owned.snapshot = 0, b""
             owned.moved = False
             self._log.note(owned.number, owned.counts.text())
             places[owned.number] = (owned.next_offset, owned.pointer)

@@ -133,7 +133,7 @@ class Stepper:
 
     def __init__(self, config: EngineConfig, closed_most: int = CLOSED_MOST) -> None:
         self.config = config
-        self._closed_most = closed_most
+        self.closed_most = closed_most
         self._plan: Plan = config.plan()
         self._translations: dict[int, Translation] = {}
         self._output: Output | None = None
@@ -156,7 +156,7 @@ class Stepper:
         translation = self._translation(state, batch)
         taken = StepRows(self.config, self._plan, state)
         row, more = first, True
-        while more and taken.bars < self._closed_most:
+        while more and taken.bars < self.closed_most:
             output = self._room_for(state)
             # What an earlier step or a rare record has left to close comes before the next row.
             if anything_due(state.tables):

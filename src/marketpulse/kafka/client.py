@@ -278,6 +278,8 @@ _AWAY = {
     _E.COORDINATOR_LOAD_IN_PROGRESS, _E.NOT_ENOUGH_REPLICAS, _E.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     _E.REPLICA_NOT_AVAILABLE, _E.CONCURRENT_TRANSACTIONS, _E.THROTTLING_QUOTA_EXCEEDED, _E._QUEUE_FULL,
 }  # fmt: skip
+FENCED = {_E._FENCED, _E.PRODUCER_FENCED, _E.INVALID_PRODUCER_EPOCH}
+"""The broker's word to a producer whose transaction ran out of its time, and to one whose name another one took."""
 _WHAT_TO_DO: dict[int, str] = {
     _E._AUTHENTICATION: "the login was refused: check security.protocol, sasl.mechanism, user and password in [kafka.client]",
     _E.SASL_AUTHENTICATION_FAILED: "the login was refused: check user and password in [kafka.client]",

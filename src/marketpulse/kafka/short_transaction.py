@@ -1,12 +1,13 @@
 """One transaction by hand: a few records that count together or not at all, written by a person's command."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from confluent_kafka import KafkaException
 
 from marketpulse.errors import Retryable
-from marketpulse.kafka.client import LogProducer, client_config, error_of
+from marketpulse.kafka.client import FENCED, LogProducer, client_config, error_of
 from marketpulse.settings import Settings
 
 CALL_S = 15.0
@@ -18,7 +19,7 @@ def short_transaction(settings: Settings, writer: str, longest_ms: int, look: st
 
     A second one by the same `writer` takes over from the first, whose records then do not count. A killed one holds up
     committed readers for `longest_ms`. Raises Retryable while the broker is away, Fatal when it refuses; without a
-    commit nothing is seen. Where it is not known whether it was committed, the message says to `look`.
+    commit nothing is seen, nor of a block that took longer than that. Where it is not known whether it was committed, the message says to `look`.
     """
     producer = LogProducer(
         client_config(
@@ -26,16 +27,22 @@ def short_transaction(settings: Settings, writer: str, longest_ms: int, look: st
             transaction_timeout_ms=longest_ms, linger_ms=0,
         )
     )  # fmt: skip
-    committing = False
+    committing, began = False, time.monotonic()
     try:
         producer.init_transactions(CALL_S)
         producer.begin_transaction()
+        began = time.monotonic()
         yield producer
         committing = True
         producer.commit_transaction(CALL_S)
     except KafkaException as error:
         with contextlib.suppress(KafkaException):
             producer.abort_transaction(CALL_S)
+        open_s = time.monotonic() - began
+        if error.args[0].code() in FENCED and 1_000 * open_s >= longest_ms:
+            raise Retryable(
+                f"nothing was written: it took {open_s:.1f} s, and the broker gives it {longest_ms / 1_000:g} s: do it again"
+            ) from None
         found = error_of(error)
         if committing and isinstance(found, Retryable):
             raise Retryable(f"it is not known whether this was written: {look}; {found}") from None

@@ -9,6 +9,8 @@ What keeps it exact, learnt by killing it:
 - Each commit carries, as the offset's metadata, where the newest snapshot of that partition lies and
   which offset it covers. Recovery reads it, loads the snapshot and replays with its outputs muted.
 - An aborted transaction makes every state in memory wrong; a new worker loads them again.
+- The broker says the same word, fenced, to a worker whose transaction ran out of time and to one whose name another
+  worker took. Which it was follows from how long the transaction was open.
 """
 
 import contextlib
@@ -17,14 +19,16 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from marketpulse.clock import SystemClock
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.kafka.client import LogProducer, client_config, send_offsets
+from marketpulse.kafka.client import FENCED, LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.frame_writer import FRAME_HEADERS
 from marketpulse.kafka.group import Membership
 from marketpulse.kafka.log_consumer import LogConsumer
-from marketpulse.kafka.record_queue import RecordQueue
+from marketpulse.kafka.record_queue import BYTES_MOST, RecordQueue
 from marketpulse.kafka.records import Records
 from marketpulse.kafka.row_sender import RowSender
 from marketpulse.kafka.snapshot import Pointer, SnapshotReader, chunks_of, join_metadata, split_metadata
@@ -32,8 +36,9 @@ from marketpulse.settings import Settings
 from marketpulse.telemetry import COMMIT_SECONDS, STATE_SNAPSHOTS, TRANSACTIONS, get_logger
 
 _SESSION_MS = 6_000
-_TRANSACTION_MS = 10_000
+TRANSACTION_S = 10.0
 _CALL_S = 30.0
+_OTHERS_S = 5.0
 _FETCH_MS = 5  # every reader of results waits for the engine
 
 
@@ -60,6 +65,10 @@ class AbortedTransaction(Retryable):
     """Nothing of the open transaction counts; every state must be loaded again, by a new worker."""
 
 
+class TransactionTimedOut(AbortedTransaction):
+    """It was open for longer than the broker lets one be: what it held was too much, or this process too slow."""
+
+
 class TransactionalLog:
     """One worker's hold on the log. All methods are called from one thread.
 
@@ -78,6 +87,7 @@ class TransactionalLog:
         *,
         topic: str = "market",
         group: str | None = None,
+        transaction_s: float = TRANSACTION_S,
     ) -> None:
         self._settings = settings
         self._topic = settings.topic(topic)
@@ -85,13 +95,14 @@ class TransactionalLog:
         self._group = settings.group(group or settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
         self._in_transaction = False
+        self._transaction_s, self._clock, self._began_ns = transaction_s, SystemClock(), 0
         self._notes: dict[int, str] = {}
         self._undelivered: KafkaError | None = None
-        member = {"group_instance_id": f"{self._group}-{slot}"} if settings.process.static_membership else {}
+        self._name = f"{self._group}-{slot}"
+        member = {"group_instance_id": self._name} if settings.process.static_membership else {}
         self._producer = LogProducer(
             client_config(
-                settings, "producer", transactional_id=f"{self._group}-{slot}",
-                transaction_timeout_ms=_TRANSACTION_MS,
+                settings, "producer", transactional_id=self._name, transaction_timeout_ms=round(1_000 * transaction_s),
             )
         )  # fmt: skip
         self._consumer = LogConsumer(
@@ -103,7 +114,7 @@ class TransactionalLog:
                 fetch_wait_max_ms=_FETCH_MS, **member,
             )
         )  # fmt: skip
-        self._membership = Membership(self._consumer, _of_rebalance)
+        self._membership = Membership(self._consumer, lambda error: self._judge(error, "rebalance"))
         self._queue = RecordQueue(self._consumer)
         self._sender = RowSender(self._producer)
         self._snapshots = SnapshotReader(settings)
@@ -113,11 +124,11 @@ class TransactionalLog:
         try:
             self._producer.init_transactions(_CALL_S)
         except KafkaException as error:
-            raise _judge(error, "init_transactions") from None
+            raise self._judge(error, "init_transactions") from None
         self._membership.join([self._topic], self._assigned, self._revoked, self._lost)
 
-    def poll(self, timeout_s: float, most: int) -> list[Records]:
-        """What has come: waits for a first record, then drains. The records of each partition in order.
+    def poll(self, timeout_s: float, most: int, most_bytes: int = BYTES_MOST) -> list[Records]:
+        """What has come: waits for a first record, then drains, as RecordQueue.take.
 
         Raises Retryable while the log cannot be read, AbortedTransaction when partitions were lost,
         and whatever `on_take`, `on_give` and `before_commit` raise while partitions move.
@@ -127,7 +138,7 @@ class TransactionalLog:
             raise Retryable(f"the log could not be read: {error.str()}")
         if beside is not None:
             raise Fatal(f"partition {beside.partition()}: a record came past the queue of its partition")
-        return self._queue.take(timeout_s, most)
+        return self._queue.take(timeout_s, most, most_bytes)
 
     def partitions(self, topic: str) -> int:
         """How many partitions the topic has. Raises Retryable while the broker is away."""
@@ -135,7 +146,7 @@ class TransactionalLog:
         try:
             return len(self._producer.list_topics(name, timeout=_CALL_S).topics[name].partitions)
         except KafkaException as error:
-            raise _judge(error, "list_topics") from None
+            raise self._judge(error, "list_topics") from None
 
     def oldest(self, partition: int) -> int:
         """The first offset of the partition that the log still holds. Raises KafkaException."""
@@ -147,7 +158,7 @@ class TransactionalLog:
         try:
             return self._consumer.get_watermark_offsets(place, timeout=_CALL_S)[1]
         except KafkaException as error:
-            raise _judge(error, "get_watermark_offsets") from None
+            raise self._judge(error, "get_watermark_offsets") from None
 
     def write_rows(self, topic: str, rows: RowRecords) -> None:
         """Put rows into the open transaction; begins one when none is open.
@@ -185,7 +196,7 @@ class TransactionalLog:
                 self._producer.begin_transaction()
             except KafkaException as error:
                 self._abort_after(error, "begin")
-            self._in_transaction = True
+            self._in_transaction, self._began_ns = True, self._clock.now_ns()
 
     @property
     def in_transaction(self) -> bool:
@@ -238,7 +249,7 @@ class TransactionalLog:
             try:
                 self._producer.abort_transaction(_CALL_S)
             except KafkaException as error:
-                raise _judge(error, "abort_transaction") from None
+                raise self._judge(error, "abort_transaction") from None
             finally:
                 self._in_transaction = False
             TRANSACTIONS.labels("aborted").inc()
@@ -320,11 +331,46 @@ class TransactionalLog:
     def _abort_after(self, error: KafkaException, during: str) -> NoReturn:
         fault: KafkaError = error.args[0]
         get_logger().warning("transaction_failed", during=during, error=fault.str(), code=fault.name())
+        judged = self._judge(error, during)
         if fault.fatal():
             self._in_transaction = False  # there is nothing left to abort
-            raise Fatal(f"another worker took this one's place ({fault.str()}): it stops here") from None
-        self.abort()
-        raise AbortedTransaction(f"{during} failed: {fault.str()}") from None
+        else:
+            self.abort()
+        raise judged from None
+
+    def _judge(self, error: KafkaException, during: str) -> Retryable | Fatal:
+        """What a client's error means here."""
+        fault: KafkaError = error.args[0]
+        said, open_s = f"{during}: {fault.str()}", self._open_s()
+        if open_s >= self._transaction_s:
+            return TransactionTimedOut(
+                f"{said}: its transaction was open for {open_s:.1f} s, and the broker ends one after {self._transaction_s:g} s"
+            )
+        if fault.code() in FENCED:
+            return Fatal(
+                f"{said}: another worker took the name {self._name} over, and this one stops: {self._others()}"
+            )
+        if fault.fatal():
+            return Fatal(said)
+        return AbortedTransaction(said) if self._in_transaction else Retryable(said)
+
+    def _open_s(self) -> float:
+        """By the wall clock, as the broker counts: it goes on while the machine sleeps."""
+        return (self._clock.now_ns() - self._began_ns) / 1e9 if self._in_transaction else 0.0
+
+    def _others(self) -> str:
+        """Who else is in the group, as far as the broker says."""
+        me = self._consumer.memberid()
+        try:
+            admin = AdminClient(client_config(self._settings, "admin"))  # must outlive its answer
+            asked = admin.describe_consumer_groups([self._group], request_timeout=_OTHERS_S)
+            members = asked[self._group].result(_OTHERS_S).members
+            others = [f"{m.member_id} at {m.host}" for m in members if m.member_id != me]
+        except KafkaException as error:
+            others = [f"unknown ({error.args[0].str()})"]
+        return (
+            f"give each worker a --slot of its own; other members of its group: {', '.join(others[:5]) or 'none yet'}"
+        )
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002
         if error is not None and error.code() not in _PURGED:
@@ -332,14 +378,3 @@ class TransactionalLog:
 
 
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
-
-
-def _judge(error: KafkaException, during: str) -> Exception:
-    fault: KafkaError = error.args[0]
-    if fault.fatal():
-        return Fatal(f"{during}: {fault.str()}")
-    return Retryable(f"{during}: {fault.str()}")
-
-
-def _of_rebalance(error: KafkaException) -> Exception:
-    return _judge(error, "rebalance")

@@ -245,7 +245,9 @@ class EngineSettings(Section):
 class ProcessSettings(Section):
     workers: int = Field(1, ge=1, le=64, description="engine processes that `up` starts")
     group: str = Field("marketpulse-process", description="consumer group of the engine")
-    commit_ms: int = Field(100, ge=5, le=60_000, description="outputs and offsets commit this often")
+    commit_ms: int = Field(
+        100, ge=5, le=60_000, description="outputs and offsets commit this often, and after 2 s at the latest"
+    )
     snapshot_records: int = Field(
         500_000, ge=1, description="records of a partition, or rows of its frames, between two snapshots of its state"
     )

@@ -56,6 +56,12 @@ HANGS = (
     "import threading\nfrom marketpulse.app.watchdog import Watchdog\nwith Watchdog(within_s=0.2) as watchdog:\n"
     "    watchdog.turned()\n    threading.Event().wait()\n"
 )
+SLOT = LIVES + (
+    "    from marketpulse.app.pipeline.working import work\n"
+    "    class Idle:\n        def start(self): pass\n        def stop(self): pass\n"
+    "        def turn(self): print('works', flush=True), time.sleep(0.01)\n"
+    "    work(life, 0, lambda pace: Idle())\n"
+)
 MIB = 1024 * 1024
 DEADLINE_S = 120  # that only a fault reaches
 
@@ -132,6 +138,29 @@ def test_a_second_supervisor_over_the_same_directory_is_refused_and_told_who_hol
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match="MARKETPULSE_DATA_DIR"), only_one(tmp_path / "file"):
         pass
+
+
+def test_a_worker_waits_for_the_one_of_its_slot_says_for_which_and_begins_once_that_is_killed(tmp_path: Path) -> None:
+    first, run_file = start(SLOT, str(tmp_path), says="works"), tmp_path / "run" / "worker.json"
+    run_file.unlink()  # as a supervisor does before it starts a child
+    second = subprocess.Popen([sys.executable, "-c", SLOT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        facts = json.loads(
+            wait_until(lambda: run_file.read_text() if run_file.exists() else "", "it says what it waits for")
+        )
+        assert (facts["pid"], facts["waiting_for"].partition(":")[0]) == (
+            second.pid, f"process {first.pid} still works as worker",
+        )  # fmt: skip
+        first.kill()
+        assert second.stdout is not None
+        assert second.stdout.readline() == "works\n"
+        wait_until(lambda: json.loads(run_file.read_text()).get("slot") == 0, "it announces its work")
+        second.terminate()
+        assert second.wait(DEADLINE_S) == 0
+    finally:
+        for child in (first, second):
+            child.kill()
+            child.wait()
 
 
 def test_the_data_directory_is_its_owners_alone_whatever_the_umask_and_what_killed_queries_left_is_removed(

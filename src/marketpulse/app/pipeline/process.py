@@ -11,4 +11,4 @@ from marketpulse.settings import Settings
 def run(settings: Settings, life: Lifecycle, slot: int = 0) -> int:
     """As working.work."""
     config, clock = engine_config(settings.engine), SystemClock()
-    return work(life, slot, lambda: Worker(settings, config, slot, clock))
+    return work(life, slot, lambda pace: Worker(settings, config, slot, clock, pace))

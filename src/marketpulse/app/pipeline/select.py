@@ -11,4 +11,4 @@ from marketpulse.settings import Settings
 def run(settings: Settings, life: Lifecycle, slot: int = 0) -> int:
     """As working.work."""
     config, clock = failover_config(settings), SystemClock()
-    return work(life, slot, lambda: SelectWorker(settings, config, slot, clock))
+    return work(life, slot, lambda pace: SelectWorker(settings, config, slot, clock, pace))

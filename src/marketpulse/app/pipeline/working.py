@@ -1,15 +1,20 @@
 """A worker of the log, turn by turn, for as long as its process lives."""
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.lock import lock_owner
+from marketpulse.app.pace import Pace
 from marketpulse.app.watchdog import Watchdog
 from marketpulse.errors import Retryable
+from marketpulse.kafka.transaction import TransactionTimedOut
 from marketpulse.telemetry import get_logger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_LOOK_EVERY_S = 0.1
 _STUCK_S = 300.0  # every call to the broker gives up long before
 
 
@@ -30,27 +35,30 @@ class LogWorker(Protocol):
         ...
 
 
-def work(life: Lifecycle, slot: int, begin: Callable[[], LogWorker]) -> int:
-    """Work until `life.stop`; returns the exit code. A broker that is away is waited for.
+def work(life: Lifecycle, slot: int, begin: Callable[[Pace], LogWorker]) -> int:
+    """Work until `life.stop`; returns the exit code. A broker that is away is waited for, and before anything so is another
+    process on this data directory that works under this name: two would fence each other again and again.
 
     After a fault of the log a worker begins anew from the last commit, so nothing is lost or doubled.
     """
-    wait = _FIRST_WAIT_S
-    with Watchdog(_STUCK_S) as watchdog:
+    wait, pace = _FIRST_WAIT_S, Pace()
+    with _only_worker(life), Watchdog(_STUCK_S) as watchdog:
         while not life.stop.is_set():
             worker = None
             try:
-                worker = begin()
+                worker = begin(pace)
                 worker.start()
                 life.announce(slot=slot)
                 while not life.stop.is_set():
                     if worker.turn():
-                        wait = _FIRST_WAIT_S
+                        wait, pace = _FIRST_WAIT_S, Pace()
                     life.health.beat()
                     watchdog.turned()
                 worker.stop()
                 return 0
             except Retryable as error:
+                if isinstance(error, TransactionTimedOut):
+                    pace.slow_down()
                 life.health.set_not_ready(str(error))
                 get_logger().warning("log_away", error=str(error), retry_in_s=round(wait, 1))
                 if worker is not None:
@@ -59,6 +67,23 @@ def work(life: Lifecycle, slot: int, begin: Callable[[], LogWorker]) -> int:
             life.stop.wait(wait * random.uniform(0.5, 1.5))
             wait = min(2 * wait, _LONGEST_WAIT_S)
     return 0
+
+
+@contextlib.contextmanager
+def _only_worker(life: Lifecycle) -> Iterator[None]:
+    """Prove the slot: the lock goes with the process, so a killed one leaves none."""
+    life.run_file.parent.mkdir(parents=True, exist_ok=True)
+    with life.run_file.with_suffix(".lock").open("a+") as lock:
+        waits_for = ""
+        while not life.stop.is_set() and (owner := lock_owner(lock)):
+            if owner != waits_for:
+                waits_for = owner
+                reason = f"process {owner} still works as {life.name}: stop it, or give this one another --slot"
+                get_logger().warning("slot_taken", reason=reason)
+                life.report_waiting(reason)
+            life.health.beat()
+            life.stop.wait(_LOOK_EVERY_S)
+        yield
 
 
 def _abandon(worker: LogWorker) -> None:

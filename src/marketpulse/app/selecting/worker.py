@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from marketpulse.app.pace import Pace
 from marketpulse.app.selecting.selection import Frame, Passed, Piece, Rows, Selection, Switched
 from marketpulse.clock import Clock
 from marketpulse.errors import Fatal, Retryable
@@ -33,7 +34,6 @@ from marketpulse.telemetry import (
     get_logger,
 )
 
-_MOST_RECORDS = 50_000
 _POLL_S = 0.02
 _BEATS_COMMIT = 4  # heartbeats alone are committed at so many times the interval of rows
 _MEASURE_S = 1.0
@@ -60,13 +60,14 @@ class OwnedFeed:
 class SelectWorker:
     """Owns the partitions that the group gives it. `turn` does one round; nothing runs in between."""
 
-    def __init__(self, settings: Settings, config: FailoverConfig, slot: int, clock: Clock) -> None:
-        self._settings, self._config, self._clock = settings, config, clock
+    def __init__(self, settings: Settings, config: FailoverConfig, slot: int, clock: Clock, pace: Pace) -> None:
+        self._settings, self._config, self._clock, self._pace = settings, config, clock, pace
         self._owned: dict[int, OwnedFeed] = {}
         self._reader = MarketReader(settings.topic("feeds"))
         self._log = TransactionalLog(
-            settings, slot, self._take, self._give, self._places, topic="feeds", group=settings.failover.group
-        )
+            settings, slot, self._take, self._give, self._places, topic="feeds", group=settings.failover.group,
+            transaction_s=pace.transaction_s,
+        )  # fmt: skip
         self._wrote_at: float | None = None
         self._beat_at: float | None = None
         self._committed_at = self._heard_at = self._measured_at = clock.monotonic()
@@ -87,12 +88,16 @@ class SelectWorker:
 
         Raises Retryable when nothing of the open transaction counts, or when records wait and none comes.
         """
-        taken = 0
-        for records in self._log.poll(_POLL_S, _MOST_RECORDS):
+        taken = size = 0
+        waiting = self._log.poll(_POLL_S, self._pace.records, self._pace.bytes)
+        began = self._clock.monotonic()
+        for records in waiting:
             taken += self._take_records(records)
+            size += len(records.data)
         self._log.serve()
+        self._commit_when_due(self._clock.monotonic())
         now = self._clock.monotonic()
-        self._commit_when_due(now)
+        self._pace.note(self._pace.share_of(taken, size), now - began)
         if taken or not self._owned:
             self._heard_at = now
         elif now - self._heard_at > _SILENCE_S:
