@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -209,7 +208,7 @@ def main() -> None:
     all_theirs: list[Side] = []
     for name in NAMED:
         question = SqlQuestion(named=name, parameters=PARAMETERS[name])
-        ours: Callable[[], pa.Table] = lambda q=question: desk.answer(q, threading.Event()).rows  # type: ignore[misc]  # noqa: E731
+        ours: Callable[[], pa.Table] = lambda q=question: desk.answer(q).rows  # type: ignore[misc]  # noqa: E731
         by_them = by_hand(alone, name)
         mine, theirs = Side(), Side()
         for _ in range(asked.best_of):

@@ -4,7 +4,7 @@ Source -> MarketLog -> (the engine) -> Sink, LiveFeed;  Query reads what the sin
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -213,27 +213,63 @@ class SqlMistake:
     column: int | None = None
 
 
-class SqlDesk(Protocol):
-    """Where SQL is asked, by people and pages. Calls may overlap in threads."""
+@dataclass(frozen=True, slots=True)
+class SqlCall:
+    """What a process that runs queries is asked for.
 
-    def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:
-        """Raises QueryRefused (with its `mistake`), QueryLimit among them, QueryCancelled once `cancelled` is
-        set, ParameterError for a parameter, Retryable while the store is away."""
+    `rows` of a question in a form (`csv`, `json`: an object per row, `rows`: JSON with a head and an array per row,
+    `parquet`, `arrow`: a stream, `table`: text for the eye) unless the client has them as `cached` says; how it was run as
+    JSON (`plan`) or text (`explanation`); the tables and limits (`schema`) and the named queries (`library`) as JSON.
+    `id` and `asked_s` (of the monotonic clock) are the request's.
+    """
+
+    what: Literal["rows", "plan", "explanation", "schema", "library"]
+    question: SqlQuestion = SqlQuestion()
+    form: str = "rows"
+    cached: str = ""
+    id: str = ""
+    asked_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SqlHead:
+    """What is known of an answer before its body of `size` bytes. Of rows: how many, whether there are `more` behind them,
+    and what SqlAnswer says. `is_cached`: the client has them."""
+
+    size: int
+    etag: str | None = None
+    is_cached: bool = False
+    rows: int = 0
+    more: bool = False
+    committed_ms: int | None = None
+    note: str = ""
+
+
+class SqlReply(Protocol):
+    """An answer that is being read."""
+
+    @property
+    def head(self) -> SqlHead: ...
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces, each when it is asked for. Raises QueryLimit when there will be no rest."""
         ...
 
-    def version(self) -> str:
-        """Of what is stored: another one as soon as an answer might differ."""
+    def close(self, why: str) -> None:
+        """To be called once: what is not read by then is given up, for the metrics with a reason."""
         ...
 
-    def library(self) -> Sequence[Mapping[str, Any]]:
-        """The named queries: name, title, meaning, sql, parameters (name, kind, default, meaning)."""
+
+class SqlPool(Protocol):
+    """Where the queries of pages run. All but `close` is called in one event loop."""
+
+    async def ask(self, call: SqlCall) -> SqlReply:
+        """Raises QueryRefused (with its `mistake`), QueryLimit among them, QueryCancelled when the pool is closed,
+        ParameterError for a parameter, Retryable while the store is away. Cancelling it ends the query."""
         ...
 
-    def render(self, rows: pa.Table, form: str) -> bytes:
-        """`csv`, `json` (one object per row), `rows` (one JSON array per row), `parquet` or `arrow` (a stream)."""
+    def close(self) -> None:
+        """End every query. May be called from any thread."""
         ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,17 +465,6 @@ class SqlPlan:
     dialect: Literal["duckdb", "athena"]
     scans: Sequence[SqlScan]
     plan: str
-
-
-class SqlGuide(Protocol):
-    """What helps to ask. Calls may overlap in threads, and raise what those of SqlDesk do."""
-
-    def tables(self) -> Sequence[SqlTable]: ...
-    def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:
-        """Runs it, and tells how."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class Query(Protocol):

@@ -152,6 +152,11 @@ SCORECARD_ERRORS = _counter("scorecard_errors", "Faults that the scorecard has m
 SQL_QUERIES = _counter("sql_queries", "Queries of the web API by their end", "end")
 SQL_SECONDS = _histogram("sql_seconds", "Time of one query of the web API, waiting included")
 SQL_RUNNING = _gauge("sql_running", "Queries of the web API that run or wait")
+SQL_KILLED = _counter(
+    "sql_killed",
+    "Processes of queries that were ended: by time, stopped (or hung up), unread, or the signal or exit that ended one",
+    "why",
+)
 # Alert rules
 ALERT_REQUESTS = _counter(
     "alert_requests", "Requests of the alerts' API by what was asked and their end", "what", "end"

@@ -14,13 +14,14 @@ from playwright.sync_api import Page, expect
 
 from browser_stage import SIZES, Stage, Visit
 from marketpulse.app.charts.desk import LiveDesk
-from marketpulse.query.desk import LakeDesk
+from marketpulse.query.pool import ChildPool
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.api import create_app
 from marketpulse.web.rest.ask import AskApi
 from marketpulse.web.rest.charts import ChartApi
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
+from marketpulse.web.sql_runs import SqlRuns
 from moving_feed import MovingFeed
 from real_rows import store_real_rows
 from waiting import wait_until
@@ -31,21 +32,19 @@ class AskingStage(Stage):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sql = SqlApi(lambda: LakeDesk(settings), settings.sql)
-        self._ask = AskApi(lambda: LakeDesk(settings), settings.sql)
         super().__init__(MovingFeed(symbols=4, history=30))
 
     def close(self) -> None:
-        self._sql.close()
-        self._ask.close()
+        self._runs.close()
         super().close()
 
     def _serve(self, port: int) -> WebServer:
         serve = ServeSettings(port=port)
         self._stored = None  # what comes live is enough of bars here
         self._charts = ChartApi(self.board, lambda: LiveDesk(self._settings))
-        routers = [self._charts.router(), self._ask.router()]
-        server = WebServer(create_app(self.board, serve, sql=self._sql, routers=routers), serve)
+        self._runs = SqlRuns(lambda: ChildPool(self._settings), self._settings.sql)
+        routers = [self._charts.router(), AskApi(self._runs).router()]
+        server = WebServer(create_app(self.board, serve, sql=SqlApi(self._runs), routers=routers), serve)
         server.start()
         return server
 

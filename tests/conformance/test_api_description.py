@@ -19,8 +19,8 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from board_rows import row
 from lake_store import LakeRows
 from marketpulse.model.rows import ALERT
-from marketpulse.query.desk import LakeDesk
 from marketpulse.query.history import LakeHistory
+from marketpulse.query.pool import ChildPool
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
@@ -28,6 +28,7 @@ from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
+from marketpulse.web.sql_runs import SqlRuns
 from moving_feed import MovingFeed
 from waiting import wait_until
 
@@ -64,9 +65,9 @@ class Moving:
         feed, alerts = MovingFeed(symbols=3, history=60), RecentAlerts()
         board = Board(60, parts={"recent_alerts": alerts})
         stored = self._stored = Stored(lambda: LakeHistory(settings))
-        sql = self._sql = SqlApi(lambda: LakeDesk(settings), settings.sql)
+        runs = self._runs = SqlRuns(lambda: ChildPool(settings), settings.sql)
         serve = ServeSettings(port=0, requests_per_s=1e6)
-        self._server = WebServer(create_app(board, serve, {}, sql, stored, alerts), serve)
+        self._server = WebServer(create_app(board, serve, {}, SqlApi(runs), stored, alerts), serve)
         self._server.start()
         self.url = self._server.url
         self._stop = threading.Event()
@@ -76,7 +77,7 @@ class Moving:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
-        self._sql.close()
+        self._runs.close()
         self._server.stop()
         self._stored.close()
 

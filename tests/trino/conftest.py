@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +25,7 @@ def trino(tmp_path_factory: pytest.TempPathFactory, lake: LakeDesk) -> Iterator[
         "trades": "timestamp, symbol, event_time_ns, price, size, source",
         "stock_data": "symbol, timestamp, price, volume, kind",
     }.items():
-        rows = lake.answer(SqlQuestion(f"SELECT {columns} FROM {table}"), threading.Event()).rows  # noqa: S608
+        rows = lake.answer(SqlQuestion(f"SELECT {columns} FROM {table}")).rows  # noqa: S608
         server.load(table, rows)
     yield server
     server.stop()

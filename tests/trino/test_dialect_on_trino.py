@@ -1,7 +1,6 @@
 """The dialect on Athena's own engine: the same text gives the same rows there and here."""
 
 import math
-import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.trino
 
 
 def here(lake: LakeDesk, question: SqlQuestion) -> list[list[Any]]:
-    return plain(lake.answer(question, threading.Event()).rows)
+    return plain(lake.answer(question).rows)
 
 
 def plain(rows: pa.Table) -> list[list[Any]]:

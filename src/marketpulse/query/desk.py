@@ -1,6 +1,5 @@
-"""ports.SqlDesk over the lake: both dialects, the named queries, parts of a result."""
+"""SQL over the lake: both dialects, the named queries, parts of a result."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -30,23 +29,23 @@ class LakeDesk:
     def __init__(self, settings: Settings) -> None:
         self._query = LakeQuery(settings)
 
-    def answer(self, question: SqlQuestion, cancelled: threading.Event) -> SqlAnswer:
+    def answer(self, question: SqlQuestion) -> SqlAnswer:
         limit = None if question.limit is None else question.limit + 1
-        how = How(cancelled, question.skip, limit)
-        days = self._days(question, cancelled)
+        how = How(skip=question.skip, limit=limit)
+        days = self._days(question)
         answered, sql, dialect = self._run(question, days, how)
         rows = answered.rows
         more = limit is not None and rows.num_rows == limit
-        note = "" if days is None else self._note(days, cancelled, empty=rows.num_rows == 0 and not question.skip)
+        note = "" if days is None else self._note(days, empty=rows.num_rows == 0 and not question.skip)
         return SqlAnswer(rows.slice(0, question.limit), more, sql, dialect, answered.committed_ms, note)
 
-    def explain(self, question: SqlQuestion, cancelled: threading.Event) -> str:
+    def explain(self, question: SqlQuestion) -> str:
         """Run it and tell how: what was asked of each table's files, which of them were read, and DuckDB's plan."""
-        reading, sql, _, plan = self._watched(question, cancelled)
+        reading, sql, _, plan = self._watched(question)
         return "\n".join([sql.strip(), "", *reading.lines(plan), "", *plan.lines(), ""])
 
-    def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:
-        reading, sql, dialect, plan = self._watched(question, cancelled)
+    def plan(self, question: SqlQuestion) -> SqlPlan:
+        reading, sql, dialect, plan = self._watched(question)
         return SqlPlan(sql.strip(), dialect, tuple(reading.all(plan)), "\n".join(plan.lines()))
 
     def tables(self) -> Sequence[SqlTable]:
@@ -68,12 +67,10 @@ class LakeDesk:
     def close(self) -> None:
         self._query.close()
 
-    def _watched(
-        self, question: SqlQuestion, cancelled: threading.Event
-    ) -> tuple[Reading, str, Literal["duckdb", "athena"], Plan]:
+    def _watched(self, question: SqlQuestion) -> tuple[Reading, str, Literal["duckdb", "athena"], Plan]:
         reading = Reading()
-        how = How(cancelled, prefix="EXPLAIN (ANALYZE, FORMAT json) ", reading=reading)
-        answered, sql, dialect = self._run(question, self._days(question, cancelled), how)
+        how = How(prefix="EXPLAIN (ANALYZE, FORMAT json) ", reading=reading)
+        answered, sql, dialect = self._run(question, self._days(question), how)
         rows = answered.rows
         return reading, sql, dialect, Plan.of(str(rows.column(rows.num_columns - 1)[0].as_py()))
 
@@ -110,24 +107,24 @@ class LakeDesk:
         except QueryRefused as refusal:
             raise _placed(refusal, asked) from None
 
-    def _days(self, question: SqlQuestion, cancelled: threading.Event) -> Days | None:
+    def _days(self, question: SqlQuestion) -> Days | None:
         """Those that a named query covers. Each symbol's newest row is looked up first: then older files are left out."""
         if question.named is None:
             return None
         days = Days(named(question.named), question.parameters)
-        return days if "until" in question.parameters else self._with_ends(days, cancelled)
+        return days if "until" in question.parameters else self._with_ends(days)
 
-    def _with_ends(self, days: Days, cancelled: threading.Event) -> Days:
-        rows = self._query.run(to_duckdb(days.query.ends(days.values)), How(cancelled)).to_pylist()
+    def _with_ends(self, days: Days) -> Days:
+        rows = self._query.run(to_duckdb(days.query.ends(days.values))).to_pylist()
         return replace(days, ends=Ends(**rows[0]))
 
-    def _note(self, days: Days, cancelled: threading.Event, *, empty: bool) -> str:
+    def _note(self, days: Days, *, empty: bool) -> str:
         if not empty:
             return days.covered()
-        days = days if days.ends else self._with_ends(days, cancelled)
+        days = days if days.ends else self._with_ends(days)
         timeframes: list[str] = []
         if days.ends and not days.ends.symbols and days.query.table == "bars":
-            rows = self._query.run(to_duckdb(days.query.timeframes(days.values)), How(cancelled))
+            rows = self._query.run(to_duckdb(days.query.timeframes(days.values)))
             timeframes = rows.column(0).to_pylist()
         return " ".join(part for part in (days.covered(), days.why_empty(timeframes)) if part)
 

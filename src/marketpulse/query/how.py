@@ -1,6 +1,7 @@
 """How one query is run: what stops it, and which of its rows are wanted."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -54,9 +55,12 @@ AS_IT_IS = How()
 def stopping(connection: Any, timeout_s: float, cancelled: threading.Event) -> Iterator[None]:
     """Inside, the connection's query is stopped when it is cancelled or takes too long.
 
-    It is told again and again, since DuckDB forgets what it was told before a query has begun.
-    Raises QueryCancelled or QueryLimit.
+    It is told again and again, since DuckDB forgets what it was told before a query has begun. Without a time
+    limit nothing stops it here: the whole process is ended then (child.py). Raises QueryCancelled or QueryLimit.
     """
+    if timeout_s == math.inf:
+        yield
+        return
     done, late = threading.Event(), threading.Event()
     end = time.monotonic() + timeout_s
 

@@ -1,6 +1,5 @@
 """The desk answers: rows, mistakes with their places, what a query reads, and which files it leaves out."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from lake_store import LakeRows
 from marketpulse.catalog import Picture, open_visible
 from marketpulse.catalog.visible import StoredFile
-from marketpulse.errors import ParameterError, QueryCancelled, QueryRefused
+from marketpulse.errors import ParameterError, QueryRefused
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SqlAnswer, SqlMistake, SqlQuestion
 from marketpulse.query.desk import LakeDesk
@@ -42,7 +41,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
 
 
 def ask(desk: LakeDesk, sql: str, **more: Any) -> SqlAnswer:
-    return desk.answer(SqlQuestion(sql, **more), threading.Event())
+    return desk.answer(SqlQuestion(sql, **more))
 
 
 def test_an_answer_says_what_was_run_and_if_there_is_more_and_named_queries_have_parameters(desk: LakeDesk) -> None:
@@ -58,10 +57,6 @@ def test_an_answer_says_what_was_run_and_if_there_is_more_and_named_queries_have
     assert (answer.rows["p"].to_pylist(), answer.dialect) == ([367.46], "athena")
     with pytest.raises(ParameterError, match="belong to a named query"):
         ask(desk, "SELECT 1", parameters={"days": "1"})
-    cancelled = threading.Event()
-    cancelled.set()
-    with pytest.raises(QueryCancelled):
-        desk.answer(SqlQuestion(named="gainers"), cancelled)
     gainers = next(query for query in desk.library() if query["name"] == "gainers")
     assert gainers["title"] == "Gainers"
     days = {"name": "days", "kind": "count", "default": "30", "meaning": "how many days back from `until`"}
@@ -110,7 +105,7 @@ def days_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
 
 def test_what_is_read_is_told_and_a_condition_on_symbol_and_time_leaves_out_files(days_desk: LakeDesk) -> None:
     def explained(sql: str = "", **more: Any) -> str:
-        return days_desk.explain(SqlQuestion(sql, **more), threading.Event())
+        return days_desk.explain(SqlQuestion(sql, **more))
 
     def files(where: str = "", **more: Any) -> tuple[int, int]:
         text = explained("" if more else f"SELECT sum(price) FROM trades {where}", **more)  # noqa: S608

@@ -1,6 +1,5 @@
 """Athena's SQL here and DuckDB's for Athena: whose a query is, what it becomes, where its mistakes are."""
 
-import threading
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from refused import assert_raises
 
 
 def ask(desk: LakeDesk, sql: str, dialect: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = desk.answer(SqlQuestion(sql, dialect=dialect), threading.Event()).rows.to_pylist()
+    rows: list[dict[str, Any]] = desk.answer(SqlQuestion(sql, dialect=dialect)).rows.to_pylist()
     return rows
 
 

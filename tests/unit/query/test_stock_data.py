@@ -1,6 +1,5 @@
 """The view of the tutorials over a real lake: trades, or the smallest bars of a symbol that has none."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,12 +24,12 @@ class Lake:
         self.desk = LakeDesk(self.rows.settings)
 
     def ask(self, sql: str, **more: Any) -> list[tuple[Any, ...]]:
-        rows = self.desk.answer(SqlQuestion(sql, **more), threading.Event()).rows.to_pylist()
+        rows = self.desk.answer(SqlQuestion(sql, **more)).rows.to_pylist()
         return [tuple(row.values()) for row in rows]
 
     def scans(self, sql: str) -> dict[str, tuple[int, int]]:
         """By table: files that the query reads, of how many."""
-        plan = self.desk.plan(SqlQuestion(sql), threading.Event())
+        plan = self.desk.plan(SqlQuestion(sql))
         return {scan.table: (scan.files, scan.files_in_all) for scan in plan.scans}
 
 

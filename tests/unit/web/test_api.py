@@ -25,6 +25,7 @@ from marketpulse.web.pages import load_assets
 from marketpulse.web.problems import BodyTooLong, Unconditional, tell_problems, told
 from marketpulse.web.rest.answers import form_of, has_already, next_link, tell, tell_rows
 from marketpulse.web.sql import SqlApi
+from marketpulse.web.sql_runs import SqlRuns
 from marketpulse.web.turns import Busy
 from served_app import app_of, ask
 
@@ -232,7 +233,7 @@ def spec() -> dict[str, Any]:
     def never() -> Any:
         raise AssertionError("nothing is asked")
 
-    app = app_of(sql=SqlApi(never, SqlSettings(rows_max=77)))
+    app = app_of(sql=SqlApi(SqlRuns(never, SqlSettings(rows_max=77))))
     answer = ask(app, "/api/openapi.json")
     assert ask(app, "/api/openapi.json", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
     return dict(answer.json())

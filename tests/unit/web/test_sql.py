@@ -1,14 +1,12 @@
 """/api/sql and the helper of those who ask, over a real lake, on the real server."""
 
 import io
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import httpx
 import pyarrow as pa
@@ -16,15 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from board_rows import bars, row
-from marketpulse.errors import QueryCancelled, Retryable
-from marketpulse.ports import SqlPlan, SqlQuestion, SqlTable
-from marketpulse.query.desk import LakeDesk
+from marketpulse.errors import Retryable
+from marketpulse.ports import SqlCall, SqlReply
+from marketpulse.query.pool import ChildPool
 from marketpulse.query.views import VIEWS
 from marketpulse.settings import Settings, SqlSettings
 from marketpulse.web.board import Board
 from marketpulse.web.rest.ask import AskApi
 from marketpulse.web.sql import SqlApi
-from real_rows import real_trades, store, store_real_rows
+from marketpulse.web.sql_runs import SqlRuns
+from real_rows import real_bars, real_trades, store
 from served_app import served as served_client
 from waiting import wait_until
 
@@ -36,12 +35,15 @@ JSON = {"content-type": "application/json"}
 class Site:
     """A client of the server with /api/sql, over a lake with real trades."""
 
-    def __init__(self, settings: Settings, api: SqlApi, client: httpx.Client) -> None:
-        self.settings, self.api, self.client = settings, api, client
+    def __init__(self, settings: Settings, client: httpx.Client) -> None:
+        self.settings, self.client = settings, client
 
     def get(self, accept: str = "*/*", etag: str = "", **options: Any) -> httpx.Response:
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
         return self.client.get("/api/sql", params=options, headers=headers)
+
+    def explain(self, **asked: Any) -> httpx.Response:
+        return self.client.post("/api/sql/explain", json=asked)
 
     def running(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.client.get("/api/sql/running").json()["queries"]
@@ -57,19 +59,22 @@ def opened(folder: Path, **sql: Any) -> Iterator[Site]:
     store(settings, "trades", real_trades(), "market")
     board = Board()
     board.take(bars(*(row("AAPL", "1m", 60 * i, float(i + 1)) for i in range(5))))
-    api = SqlApi(lambda: LakeDesk(settings), SqlSettings(**sql))
-    with served_client(board, sql=api) as client, closing(api):
-        yield Site(settings, api, client)
+    runs = SqlRuns(lambda: ChildPool(settings), settings.sql)
+    with served_client(board, sql=SqlApi(runs), routers=[AskApi(runs).router()]) as client, closing(runs):
+        yield Site(settings, client)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with opened(tmp_path_factory.mktemp("sql"), timeout_s=50, rows_max=100) as site:
+        store(site.settings, "bars", real_bars(), "bars")
         yield site
 
 
 def test_rows_come_with_their_columns_types_and_dialect_and_a_mistake_with_its_line_and_column(site: Site) -> None:
-    answer = site.get(q="SELECT symbol, count(*) AS n, max(timestamp) AS t FROM stock_data GROUP BY symbol")
+    answer = site.get(
+        q="SELECT symbol, count(*) AS n, max(timestamp) AS t FROM stock_data WHERE kind = 'trade' GROUP BY symbol"
+    )
     body = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert body["columns"] == [
@@ -168,6 +173,8 @@ def test_delete_stops_a_query_and_so_does_a_client_that_goes_away(site: Site) ->
     assert site.client.delete("/api/sql/mine").status_code == 404
     with pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{site.client.base_url}api/sql", params={"q": ENDLESS}, timeout=1)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{site.client.base_url}api/sql/explain", json={"sql": ENDLESS}, timeout=1)
     site.wait_until(0)
 
 
@@ -206,32 +213,8 @@ def test_a_query_that_needs_too_much_is_told_which_setting_and_a_stop_ends_what_
 # Who asks is told of the tables, and how a query would run.
 
 
-class Guide:
-    """A client of the helper."""
-
-    def __init__(self, api: AskApi, client: httpx.Client) -> None:
-        self.api, self.client = api, client
-
-    def explain(self, **asked: Any) -> httpx.Response:
-        return self.client.post("/api/sql/explain", json=asked)
-
-
-@contextmanager
-def guided(open_guide: Callable[[], Any], **sql: Any) -> Iterator[Guide]:
-    api = AskApi(open_guide, SqlSettings(**sql))
-    with served_client(routers=[api.router()]) as client, closing(api):
-        yield Guide(api, client)
-
-
-@pytest.fixture(scope="module")
-def guide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
-    settings = store_real_rows(tmp_path_factory.mktemp("ask"))
-    with guided(lambda: LakeDesk(settings), timeout_s=50, rows_max=77) as guide:
-        yield guide
-
-
-def test_every_view_is_told_with_columns_types_and_limits_and_a_plan_with_the_files_it_leaves(guide: Guide) -> None:
-    body = guide.client.get("/api/sql/schema").json()
+def test_every_view_is_told_with_columns_types_and_limits_and_a_plan_with_the_files_it_leaves(site: Site) -> None:
+    body = site.client.get("/api/sql/schema").json()
     tables = {table["name"]: table for table in body["tables"]}
     assert set(tables) == set(VIEWS)
     assert tables["stock_data"]["columns"] == [
@@ -239,15 +222,15 @@ def test_every_view_is_told_with_columns_types_and_limits_and_a_plan_with_the_fi
         {"name": "price", "type": "double"}, {"name": "volume", "type": "double"}, {"name": "kind", "type": "string"},
     ]  # fmt: skip
     assert all(table["meaning"].endswith(".") for table in body["tables"])
-    assert [body["limits"][name] for name in ("timeout_s", "rows_max", "at_once")] == [50, 77, 2]
-    body = guide.explain(sql="SELECT count(*) FROM bars WHERE symbol = 'AAPL'").json()
+    assert [body["limits"][name] for name in ("timeout_s", "rows_max", "at_once")] == [50, 100, 2]
+    body = site.explain(sql="SELECT count(*) FROM bars WHERE symbol = 'AAPL'").json()
     (scan,) = [scan for scan in body["scans"] if scan["table"] == "bars"]
     assert 1 <= scan["files"] < scan["files_in_all"]
     assert ("(symbol = 'AAPL')" in scan["condition"], body["dialect"]) == (True, "duckdb")
     assert body["plan"].startswith("ungrouped aggregate (1 row")
-    named = guide.explain(named="losers", params={"days": 90, "symbol": "KO"}).json()
+    named = site.explain(named="losers", params={"days": 90, "symbol": "KO"}).json()
     assert (named["dialect"], "90 * 86400000000000" in named["sql"]) == ("athena", True)
-    mistake = guide.explain(sql="SELECT close,\n  prize FROM bars")
+    mistake = site.explain(sql="SELECT close,\n  prize FROM bars")
     assert (mistake.status_code, mistake.json()["line"], mistake.json()["column"]) == (400, 2, 3)
 
 
@@ -255,71 +238,34 @@ def test_every_view_is_told_with_columns_types_and_limits_and_a_plan_with_the_fi
     "", "[]", "{", '{"sql": ""}', '{"sql": "SELECT 1", "named": "losers"}', '{"sql": 1}', '{"more": 1}', '{"named": "no"}',
     '{"sql": "SELECT 1", "dialect": "mysql"}', '{"sql": "DROP TABLE bars"}',
 ])  # fmt: skip
-def test_what_is_no_question_is_refused_in_words(guide: Guide, body: str) -> None:
-    answer = guide.client.post("/api/sql/explain", content=body)
+def test_what_is_no_question_is_refused_in_words(site: Site, body: str) -> None:
+    answer = site.client.post("/api/sql/explain", content=body)
     assert (answer.status_code, answer.json()["kind"]) == (400, "refused")
     assert len(answer.json()["error"]) > 20
 
 
 @pytest.mark.parametrize("site_of", ["cross-site", "same-site"])
-def test_another_sites_page_makes_nothing_run(site: Site, guide: Guide, site_of: str) -> None:
-    ours = [("DELETE", "/x"), *(("GET", path) for path in ("?q=SELECT%201", "/running", "/named"))]
-    for client, routes in ((site.client, ours), (guide.client, [("GET", "/schema"), ("POST", "/explain")])):
-        for method, path in routes:
-            answer = client.request(method, f"/api/sql{path}", headers={"sec-fetch-site": site_of})
-            assert answer.status_code == 403
+def test_another_sites_page_makes_nothing_run(site: Site, site_of: str) -> None:
+    routes = [("DELETE", "/x"), ("POST", "/explain")]
+    routes += [("GET", path) for path in ("?q=SELECT%201", "/running", "/named", "/schema")]
+    for method, path in routes:
+        answer = site.client.request(method, f"/api/sql{path}", headers={"sec-fetch-site": site_of})
+        assert answer.status_code == 403
 
 
-class Endless:
-    """A guide whose plans end when they are told to stop."""
+class Away:
+    """A pool whose lake does not answer."""
 
-    def __init__(self) -> None:
-        self.begun, self.told = threading.Event(), threading.Event()
-
-    def tables(self) -> list[SqlTable]:
-        return []
-
-    def plan(self, question: SqlQuestion, cancelled: threading.Event) -> SqlPlan:  # noqa: ARG002
-        self.begun.set()
-        cancelled.wait()
-        self.told.set()
-        raise QueryCancelled("the query was cancelled")
+    async def ask(self, call: SqlCall) -> SqlReply:  # noqa: ARG002
+        raise Retryable("the lake does not answer")
 
     def close(self) -> None: ...
 
 
-def test_hanging_up_stops_it() -> None:
-    endless = Endless()
-    with guided(lambda: endless) as guide:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{guide.client.base_url}api/sql/explain", json={"sql": "SELECT 1"}, timeout=2)
-        assert endless.begun.is_set()
-        assert endless.told.wait(60)
-
-
-def test_one_runs_one_waits_and_more_are_told_to_come_again() -> None:
-    endless = Endless()
-    with guided(lambda: endless) as guide, ThreadPoolExecutor(2) as pool:
-        try:
-            both = [pool.submit(guide.explain, sql="SELECT 1") for _ in range(2)]
-            wait_until(lambda: len(guide.api._plans._asked) == 2)
-            answer = guide.explain(sql="SELECT 1")
-            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        finally:
-            guide.api.close()
-        assert [one.result().status_code for one in both] == [409, 409]
-
-
 def test_a_store_that_is_away_is_another_try() -> None:
-    away = Mock(spec=["version", "tables", "plan", "answer", "close"])
-    for asked in (away.version, away.tables, away.plan):
-        asked.side_effect = Retryable("the lake does not answer")
-    api = SqlApi(lambda: away, SqlSettings())
-    with guided(lambda: away) as guide, served_client(sql=api) as client:
-        schema, plan = guide.client.get("/api/sql/schema"), guide.explain(sql="SELECT 1")
-        answers = [schema, plan, client.get("/api/sql?q=SELECT%201")]
-        api.close()
-    assert not away.answer.called, "its version comes first"
-    for answer in answers:
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert (answer.json()["error"], answer.json()["kind"]) == ("the lake does not answer", "away")
+    runs = SqlRuns(Away, SqlSettings())
+    with served_client(sql=SqlApi(runs), routers=[AskApi(runs).router()]) as client:
+        schema, plan = client.get("/api/sql/schema"), client.post("/api/sql/explain", json={"sql": "SELECT 1"})
+        for answer in (schema, plan, client.get("/api/sql?q=SELECT%201")):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert (answer.json()["error"], answer.json()["kind"]) == ("the lake does not answer", "away")

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -105,21 +106,17 @@ def _form(format: Format | None, out: Path | None) -> str:  # noqa: A002
 
 
 def _here(settings: "Settings", question: "SqlQuestion", explain: bool, form: str, out: Path | None) -> None:
-    from marketpulse.query.desk import LakeDesk
-    from marketpulse.query.formats import render
+    from marketpulse.ports import SqlCall
+    from marketpulse.query.apart import run_apart
 
-    desk = LakeDesk(settings)
-    try:
-        if explain:
-            write(_until_done(lambda stop: desk.explain(question, stop), question).encode(), out)
-        else:
-            answer = _until_done(lambda stop: desk.answer(question, stop), question)
-            write(render(answer.rows, form), out)
-            if answer.note:
-                typer.echo(answer.note, err=True)
-            typer.echo(_age(answer.committed_ms), err=True)
-    finally:
-        desk.close()
+    call = SqlCall("explanation" if explain else "rows", question, form)
+    with _caret_in(question):
+        head, body = run_apart(settings, call)
+    write(body, out)
+    if not explain:
+        if head.note:
+            typer.echo(head.note, err=True)
+        typer.echo(_age(head.committed_ms), err=True)
 
 
 def _at_athena(settings: "Settings", question: "SqlQuestion", explain: bool, form: str, out: Path | None) -> None:
@@ -143,21 +140,28 @@ def _at_athena(settings: "Settings", question: "SqlQuestion", explain: bool, for
 
 def _until_done(run: "Callable[[threading.Event], T]", question: "SqlQuestion") -> T:
     """Run it in a thread, so that Ctrl-C is heard at once; it cancels the query, and then ends the command."""
-    from marketpulse.ports import SqlMistake
-    from marketpulse.query.mistakes import with_caret
-
     cancelled = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, _caret_in(question):
         running = pool.submit(run, cancelled)
         try:
             return running.result()
         except KeyboardInterrupt:
             cancelled.set()
             raise
-        except QueryRefused as refusal:
-            if question.sql and isinstance(refusal.mistake, SqlMistake):
-                raise QueryRefused(with_caret(question.sql, refusal.mistake)) from None
-            raise
+
+
+@contextmanager
+def _caret_in(question: "SqlQuestion") -> Iterator[None]:
+    """Inside, a mistake in the query is shown at its place."""
+    from marketpulse.ports import SqlMistake
+    from marketpulse.query.mistakes import with_caret
+
+    try:
+        yield
+    except QueryRefused as refusal:
+        if question.sql and isinstance(refusal.mistake, SqlMistake):
+            raise QueryRefused(with_caret(question.sql, refusal.mistake)) from None
+        raise
 
 
 def _age(committed_ms: int | None) -> str:

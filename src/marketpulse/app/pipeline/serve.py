@@ -12,7 +12,7 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.errors import EnvironmentProblem, MarketPulseError, Retryable
 from marketpulse.kafka.dead_letter_desk import KafkaDeadLetters
 from marketpulse.kafka.feed import KafkaLiveFeed
-from marketpulse.ports import AlertDesk, ChartDesk, FeedBatch, History, LiveFeed, PipelineStats
+from marketpulse.ports import AlertDesk, ChartDesk, FeedBatch, History, LiveFeed, PipelineStats, SqlPool
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 from marketpulse.web.alerts_feed import AlertsFeed
@@ -28,10 +28,10 @@ from marketpulse.web.rest.sources import SourcesApi
 from marketpulse.web.rest.stored import Stored
 from marketpulse.web.server import WebServer
 from marketpulse.web.sql import SqlApi
+from marketpulse.web.sql_runs import SqlRuns
 
 if TYPE_CHECKING:
     from marketpulse.query import RecentRows
-    from marketpulse.query.desk import LakeDesk
     from marketpulse.query.recent_redis import RecentRowsOfRedis
 
 POLL_S = 0.1
@@ -94,7 +94,7 @@ def serve_feed(
     recent = RecentAlerts()
     parts: dict[str, Part] = {"market": MarketPart(), "recent_alerts": recent, "alerts": AlertsFeed()}
     board = Board(settings.serve.history_bars, parts=parts)
-    sql = SqlApi(lambda: _desk(settings), settings.sql)
+    runs = SqlRuns(lambda: _query_pool(settings), settings.sql)
     observer = Observer(settings.data_dir, SystemClock())
     scores = _score_watch(settings, observer)
     sources = SourcesApi(scores)
@@ -102,10 +102,9 @@ def serve_feed(
     past = Stored(lambda: _history(settings)) if settings.sinks.lake.enabled else None
     charts = ChartApi(board, lambda: _chart_desk(settings))
     alerts = AlertRulesApi(lambda: _alert_desk(settings))
-    ask = AskApi(lambda: _desk(settings), settings.sql)
-    routers = [pipeline.router(), sources.router(), charts.router(), alerts.router(), ask.router()]
+    routers = [pipeline.router(), sources.router(), charts.router(), alerts.router(), AskApi(runs).router()]
     app = create_app(
-        board, settings.serve, sql=sql, stored=past, alerts=recent, routers=routers,
+        board, settings.serve, sql=SqlApi(runs), stored=past, alerts=recent, routers=routers,
         in_prices=lambda column: _in_prices(settings, column),
     )  # fmt: skip
     server = WebServer(app, settings.serve)
@@ -133,9 +132,8 @@ def serve_feed(
         if scores is not None:
             scores.close()
         observer.close()
-        sql.close()
+        runs.close()
         alerts.close()
-        ask.close()
         server.stop()
         charts.close()
         if past is not None:
@@ -160,15 +158,15 @@ def _in_prices(settings: Settings, column: str) -> bool:
 
 
 def _history(settings: Settings) -> History:
-    from marketpulse.query.history import LakeHistory  # as late as the desk
+    from marketpulse.query.history import LakeHistory  # as late as the pool
 
     return LakeHistory(settings)
 
 
-def _desk(settings: Settings) -> "LakeDesk":
-    from marketpulse.query.desk import LakeDesk  # 0.2 s, which no start needs
+def _query_pool(settings: Settings) -> SqlPool:
+    from marketpulse.query.pool import ChildPool  # 0.2 s, which no start needs
 
-    return LakeDesk(settings)
+    return ChildPool(settings)
 
 
 def _alert_desk(settings: Settings) -> AlertDesk:

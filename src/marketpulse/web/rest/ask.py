@@ -3,12 +3,11 @@
     GET /api/sql/schema       every table with its columns, and what `[sql]` allows
     POST /api/sql/explain     runs a query and tells what it read; hanging up stops it
 
-One explanation runs at a time and one waits, beside the queries.
+An explanation takes its turn among the queries.
 """
 
-import threading
-from collections.abc import Callable
-from dataclasses import asdict
+import time
+import uuid
 from typing import Literal
 
 from fastapi import APIRouter
@@ -17,12 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from marketpulse.errors import MarketPulseError, ParameterError
-from marketpulse.ports import SqlGuide, SqlQuestion
-from marketpulse.settings import SqlSettings
-from marketpulse.telemetry import SQL_QUERIES
-from marketpulse.web.problems import problem_of, told
-from marketpulse.web.rest.answers import tell_fresh
-from marketpulse.web.turns import Turns
+from marketpulse.ports import SqlCall, SqlQuestion
+from marketpulse.web.forms import MEDIA
+from marketpulse.web.sql_runs import SqlRuns, Start, refused
 
 BODY_MAX = 250_000  # bytes
 
@@ -39,15 +35,10 @@ class Asked(BaseModel):
 
 
 class AskApi:
-    """The routes. The guide is opened with the first question."""
+    """The routes."""
 
-    def __init__(self, open_guide: Callable[[], SqlGuide], limits: SqlSettings) -> None:
-        self._open_guide = open_guide
-        self._limits = limits
-        self._guide: SqlGuide | None = None
-        self._opening = threading.Lock()
-        self._plans = Turns("queries to explain", 1, 1)
-        self._tables = Turns("questions about tables", 1, 32)
+    def __init__(self, runs: SqlRuns) -> None:
+        self._runs = runs
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api/sql", tags=["sql"])
@@ -58,45 +49,18 @@ class AskApi:
         )  # fmt: skip
         return router
 
-    async def schema(self, request: Request) -> Response:
+    async def schema(self) -> Response:
         """Every table with its columns, and what the settings allow."""
-        names = ("timeout_s", "memory_limit_mb", "rows_max", "at_once", "waiting")
-        try:
-            tables = await self._tables.take(request, lambda _: self._opened().tables())
-        except MarketPulseError as error:
-            return _refused(error)
-        return tell_fresh({
-            "tables": [
-                {"name": t.name, "meaning": t.meaning, "columns": [{"name": n, "type": kind} for n, kind in t.columns]}
-                for t in tables
-            ],
-            "limits": {name: getattr(self._limits, name) for name in names},
-        })  # fmt: skip
+        return await self._runs.own(SqlCall("schema"))
 
     async def explain(self, request: Request) -> Response:
         """Run a query; what it read, of how much, and DuckDB's plan."""
         try:
-            question = _question(await _body(request))
-            plan = await self._plans.take(request, lambda stop: self._opened().plan(question, stop))
+            call = SqlCall("plan", _question(await _body(request)), id=uuid.uuid4().hex, asked_s=time.monotonic())
         except MarketPulseError as error:
-            return _refused(error)
-        SQL_QUERIES.labels("explained").inc()
-        return tell_fresh({
-            "sql": plan.sql, "dialect": plan.dialect, "scans": [asdict(scan) for scan in plan.scans], "plan": plan.plan,
-        })  # fmt: skip
-
-    def close(self) -> None:
-        """Stop what runs. To be called from any thread."""
-        self._plans.close()
-        self._tables.close()
-        if self._guide is not None:
-            self._guide.close()
-
-    def _opened(self) -> SqlGuide:
-        with self._opening:
-            if self._guide is None:
-                self._guide = self._open_guide()
-            return self._guide
+            return refused(error)
+        start: Start = 200, {"cache-control": "no-store"}, MEDIA["json"]
+        return await self._runs.answer(request, call, "explained", lambda _: start)
 
 
 async def _body(request: Request) -> bytes:
@@ -121,8 +85,3 @@ def _question(body: bytes) -> SqlQuestion:
         raise ParameterError('give one query: {"sql": "SELECT …"}, or {"named": "gainers", "params": {"days": 5}}')
     values = {name: str(value) for name, value in asked.params.items()}
     return SqlQuestion(asked.sql, asked.named, values, asked.dialect)
-
-
-def _refused(error: MarketPulseError) -> Response:
-    SQL_QUERIES.labels(told(error)[1]).inc()
-    return problem_of(error)

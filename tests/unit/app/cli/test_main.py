@@ -156,7 +156,7 @@ def test_ctrl_c_stops_the_query_and_the_command(own_place: Path) -> None:
         return list((own_place / "data").glob("sql-*"))
 
     wait_until(opened)
-    process = psutil.Process(running.pid)
+    (process,) = psutil.Process(running.pid).children()
     opened_at_s = process.cpu_times().user
     wait_until(lambda: process.cpu_times().user > opened_at_s + 0.5, "that the query runs")
     os.kill(running.pid, signal.SIGINT)

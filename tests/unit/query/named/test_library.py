@@ -1,7 +1,6 @@
 """The library: how values are put in, each query against a calculation by hand on real prices, and its days."""
 
 import math
-import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -26,7 +25,7 @@ Row = dict[str, Any]
 
 def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[Row]:
     question = SqlQuestion(named=name, parameters={k: str(v) for k, v in parameters.items()})
-    rows: list[Row] = desk.answer(question, threading.Event()).rows.to_pylist()
+    rows: list[Row] = desk.answer(question).rows.to_pylist()
     return rows
 
 
@@ -163,7 +162,7 @@ def test_seasonality_averages_each_slot_of_the_day_on_the_venues_clock(real_desk
 
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(real_desk: LakeDesk, name: str) -> None:
-    plain = real_desk.answer(SqlQuestion(NAMED[name].sql, dialect="athena"), threading.Event()).rows
+    plain = real_desk.answer(SqlQuestion(NAMED[name].sql, dialect="athena")).rows
     assert plain.to_pylist() == ask(real_desk, name)
     assert plain.num_rows > 0 or name == "gainers"  # nothing rose in those days
 
@@ -228,7 +227,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
 
 def answer_of(desk: LakeDesk, name: str, **parameters: Any) -> SqlAnswer:
     values = {name: str(value) for name, value in parameters.items()}
-    return desk.answer(SqlQuestion(named=name, parameters=values), threading.Event())
+    return desk.answer(SqlQuestion(named=name, parameters=values))
 
 
 def changes(answer: SqlAnswer) -> list[tuple[str, float]]:
@@ -250,10 +249,10 @@ def test_an_end_or_each_symbols_newest_row_and_days_are_the_range_which_a_note_t
     said = f"No 1d bars newer than 2021-05-31; try days={days}, or no until."
     assert (answer.rows.num_rows, answer.note) == (0, f"Covers 2024-04-08 to 2024-05-07, 30 days. {said}")
     assert changes(answer_of(desk, "gainers", symbol="OLD", until="2024-05-07", days=days)) == [("OLD", 10.0)]
-    assert desk.answer(SqlQuestion("SELECT 1 WHERE false"), threading.Event()).note == ""
+    assert desk.answer(SqlQuestion("SELECT 1 WHERE false")).note == ""
     assert Days(NAMED["gainers"], {}).covered() == "Covers 30 days up to each symbol's newest 1d bar."
     assert Days(NAMED["gainers"], {}).why_empty([]) == "No rows: try more days."
-    plan = desk.plan(SqlQuestion(named="gainers", parameters={"days": "1", "symbol": "NEW"}), threading.Event())
+    plan = desk.plan(SqlQuestion(named="gainers", parameters={"days": "1", "symbol": "NEW"}))
     assert {(scan.files, scan.files_in_all) for scan in plan.scans} == {(1, 4)}
 
 
