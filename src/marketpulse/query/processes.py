@@ -22,12 +22,12 @@ ENDED = struct.Struct("!Ii")  # from it: the child's number, and its exit code a
 HEAD_BYTES_MAX = 1_000_000
 _CODE = """
 import sys
-class WithoutPandas:  # pyarrow imports it where it is installed: half a second, and 60 MB for nothing
+class Without:  # pyarrow and structlog import them where they are installed: a second, and 60 MB, for nothing
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "pandas":
+        if name in ("pandas", "rich"):
             raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, WithoutPandas)
+sys.meta_path.insert(0, Without)
 from marketpulse.cache import keep_bytecode
 keep_bytecode()
 from marketpulse.query.{} import main

@@ -90,6 +90,10 @@ class Page:
         return {int(path.name.split("-")[1]) for path in self.data_dir.glob("sql-*")}
 
 
+def killed(why: str) -> float:
+    return float(SQL_KILLED.labels(why)._value.get())
+
+
 @pytest.fixture
 def page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     settings = Settings(data_dir=tmp_path, sql={"memory_limit_mb": 64, **request.param})
@@ -129,9 +133,6 @@ def test_what_does_not_look_up_ends_when_it_is_stopped_and_what_it_spilled_is_re
     def busy() -> list[psutil.Process]:
         return [child for child in page.fork_server.children() if child.cpu_times().user > 0.5]
 
-    def killed(why: str) -> float:
-        return float(SQL_KILLED.labels(why)._value.get())
-
     stopped, by_kernel = killed("stopped"), killed("SIGKILL")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(page.ask, UNSTOPPABLE, id="mine")
@@ -147,6 +148,18 @@ def test_what_does_not_look_up_ends_when_it_is_stopped_and_what_it_spilled_is_re
         os.kill(victim.pid, signal.SIGKILL)
         assert (asked.result().status_code, asked.result().json()["kind"]) == (422, "limit")
         assert killed("SIGKILL") == by_kernel + 1
+
+
+@pytest.mark.parametrize("page", [{"timeout_s": 2}], indirect=True)
+def test_a_client_that_does_not_read_is_not_waited_for_and_its_rows_are_not_held(page: Page) -> None:
+    unread, before = killed("unread"), psutil.Process().memory_info().rss
+    asked = {"sql": "SELECT repeat('x', 100000) FROM range(400)", "format": "arrow"}
+    with page.client.stream("POST", "/api/sql", json=asked) as answer:
+        assert int(answer.headers["content-length"]) > 40_000_000
+        wait_until(lambda: killed("unread") == unread + 1)
+        assert psutil.Process().memory_info().rss < before + 10_000_000
+        with pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
 
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux has it")
