@@ -39,7 +39,7 @@ _ERROR_CHARACTERS_MAX = 20_000
 _MEGABYTE = 1_000_000
 _PR_SET_PDEATHSIG = 1
 _NICE = 5  # the log, the engine and the page come first
-_BESIDES_MB = 1_024  # address space beside what queries fill: threads' stacks and arenas. Mapped, hardly used
+_BESIDES_MB, _BESIDES_EACH_CORE_MB = 1_024, 16  # address space of threads' stacks and arenas: mapped, hardly used
 _VOLATILE = re.compile(
     r"\b(now|today|random|rand|uuid\w*|gen_random_uuid|current_\w+|local(time\w*)?|get_current_\w+|transaction_timestamp)\b",
     re.IGNORECASE,
@@ -66,6 +66,7 @@ def serve_calls(calls: socket.socket, settings: Settings) -> None:
             desk.version()
             desk.answer(SqlQuestion("SELECT 1"))
         resident_max = _resident_bytes() + limits.memory_limit_mb * _MEGABYTE // 4
+        os.nice(_NICE)
         _send(calls, {})
         while (call := _receive(calls)) is not None:
             _limit_processor_time(limits)
@@ -85,7 +86,6 @@ def serve_calls(calls: socket.socket, settings: Settings) -> None:
 
 def _limit_this_process(limits: SqlSettings) -> None:
     """Set the kernel's limits. Where it has none of them, the time limit and SIGKILL of who has asked remain."""
-    os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

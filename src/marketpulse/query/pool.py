@@ -89,6 +89,9 @@ class ChildPool:
     async def _take(self) -> "_Child":
         """A child that is ready."""
         self._busy += 1
+        if self._rest is not None:
+            self._rest.cancel()
+        self._idle = [one for one in self._idle if not one.ended.done()]
         child = None
         try:
             child = self._idle.pop() if self._idle else await self._fork()

@@ -104,12 +104,15 @@ class SqlRuns:
         return await (await self._opened()).ask(run.call)
 
     async def _opened(self) -> SqlPool:
-        return self._pool or await asyncio.get_running_loop().run_in_executor(None, self._open)
+        if self._pool is None:
+            return await asyncio.get_running_loop().run_in_executor(None, self._open)
+        return self._pool
 
     def _open(self) -> SqlPool:
         with self._opening:
-            pool = self._pool = self._pool or self._open_pool()
-            return pool
+            if self._pool is None:
+                self._pool = self._open_pool()
+            return self._pool
 
     def finish(self, run: Run, end: str) -> None:
         """Give its turn to the next, and count how it ended."""

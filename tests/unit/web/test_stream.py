@@ -238,9 +238,9 @@ def test_a_page_let_go_is_cut_off_and_a_closed_one_left_alone(site: Site, caplog
 def test_the_kernel_holds_a_bounded_share_a_taken_default_port_gives_way_and_unsafe_ones_never_listen() -> None:
     server = WebServer(app_of(), ServeSettings(port=0))
     asked = server._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert server._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     server._socket.close()
     assert page_socket.KERNEL_BYTES <= asked <= 2 * page_socket.KERNEL_BYTES  # Linux tells twice what was set
-    assert server._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     with socket.create_server(("127.0.0.1", 0)) as holder:
         taken = holder.getsockname()[1]
         listener = open_socket(ServeSettings.model_construct(port=taken, _fields_set=set()))  # the default
