@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from marketpulse.app.lock import remove_spill
+from marketpulse.query import pool
 from marketpulse.query.pool import ChildPool
 from marketpulse.settings import ServeSettings, Settings
 from marketpulse.telemetry import SQL_KILLED
@@ -117,10 +118,10 @@ def test_fifty_hostile_queries_leave_the_servers_memory_as_it_is_and_the_page_se
         is_as_before = resident < 1.05 * before + 2_000_000
         return "" if is_told and is_as_before else f"{sql[:80]}: {resident:,} bytes, {answer} {answer.text[:200]}"
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as threads:
         hostile = [*((sql, 422) for sql in LIMIT), *((sql, 400) for sql in REFUSED), *((sql, 200) for sql in SMALL)]
         assert len(hostile) == 50
-        asked = [pool.submit(try_one, sql, status) for sql, status in hostile]
+        asked = [threads.submit(try_one, sql, status) for sql, status in hostile]
         while wait(asked, 0.05).not_done:
             page.ask_now()
     assert [said for one in asked if (said := one.result())] == []
@@ -134,8 +135,8 @@ def test_what_does_not_look_up_ends_when_it_is_stopped_and_what_it_spilled_is_re
         return [child for child in page.fork_server.children() if child.cpu_times().user > 0.5]
 
     stopped, by_kernel = killed("stopped"), killed("SIGKILL")
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(page.ask, UNSTOPPABLE, id="mine")
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(page.ask, UNSTOPPABLE, id="mine")
         (victim,) = wait_until(busy)
         assert page.client.delete("/api/sql/mine").status_code == 200
         assert (asked.result().status_code, asked.result().json()["kind"]) == (409, "cancelled")
@@ -143,7 +144,7 @@ def test_what_does_not_look_up_ends_when_it_is_stopped_and_what_it_spilled_is_re
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{page.client.base_url}api/sql", json={"sql": f"SELECT {UNSTOPPABLE}"}, timeout=2)
         wait_until(lambda: not busy() and killed("stopped") == stopped + 2)
-        asked = pool.submit(page.ask, ENDLESS)  # the machine lacks memory
+        asked = threads.submit(page.ask, ENDLESS)  # the machine lacks memory
         (victim,) = wait_until(busy)
         os.kill(victim.pid, signal.SIGKILL)
         assert (asked.result().status_code, asked.result().json()["kind"]) == (422, "limit")
@@ -164,7 +165,9 @@ def test_a_client_that_does_not_read_is_not_waited_for_and_its_rows_are_not_held
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux has it")
 @pytest.mark.parametrize("page", [{}], indirect=True)
-def test_the_kernel_ends_children_first_and_with_their_fork_server_which_has_one_thread(page: Page) -> None:
+def test_the_kernel_ends_children_first_and_with_their_fork_server_which_has_one_thread_and_none_is_there_for_ever(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = page.fork_server
     threads = [task.read_text().strip() for task in Path(f"/proc/{server.pid}/task").glob("*/comm")]
     assert [name for name in threads if name != "jemalloc_bg_thd"] == threads[:1]
@@ -177,5 +180,8 @@ def test_the_kernel_ends_children_first_and_with_their_fork_server_which_has_one
         assert child.rlimit(psutil.RLIMIT_AS)[1] < 4 * 10**9
     server.kill()
     wait_until(lambda: not any(child.is_running() for child in children))
+    monkeypatch.setattr(pool, "IDLE_S", 0.1)
     assert page.ask("1 AS x").status_code == 200
+    wait_until(lambda: not psutil.Process().children())
+    assert page.ask("2 AS x").status_code == 200
     remove_spill(page.data_dir)  # as the next start does
