@@ -1,4 +1,4 @@
-"""One query of a command or a notebook, in a child process of its own with the page's limits (child.py)."""
+"""One query of a command, in a child process of its own with the page's limits (child.py)."""
 
 import pickle
 import socket

@@ -68,23 +68,24 @@ def sql(
     Raises QueryRefused for what is no SELECT or wrong, with its place; QueryLimit for what needs more than `[sql]` allows;
     ParameterError for a name or a value; Retryable while the lake is away.
     """
-    import pyarrow as pa
-
-    from marketpulse.ports import SqlCall, SqlMistake, SqlQuestion
-    from marketpulse.query.apart import run_apart
+    from marketpulse.ports import SqlMistake, SqlQuestion
+    from marketpulse.query.desk import LakeDesk
     from marketpulse.query.mistakes import with_caret
     from marketpulse.settings import load_settings
 
     if bool(query.strip()) == (named is not None):
         raise ParameterError('give one query: sql("SELECT …"), or sql(named="losers")')
     values = {name: str(value) for name, value in (params or {}).items()}
+    desk = LakeDesk(load_settings(None))
     try:
-        _, body = run_apart(load_settings(None), SqlCall("rows", SqlQuestion(query, named, values, dialect), "arrow"))
+        rows = desk.answer(SqlQuestion(query, named, values, dialect)).rows
     except QueryRefused as refusal:
         if query and isinstance(refusal.mistake, SqlMistake):
             raise QueryRefused(with_caret(query, refusal.mistake)) from None
         raise
-    return as_kind(in_utc(pa.ipc.open_stream(body).read_all()), frame)
+    finally:
+        desk.close()
+    return as_kind(in_utc(rows), frame)
 
 
 def live(symbol: str, timeframe: str = "1m", *, bars: int = USUAL_BARS) -> "Live":
