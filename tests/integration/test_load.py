@@ -273,7 +273,7 @@ def test_loads_without_the_broker_killed_ones_and_files_behind_live_rows_are_one
     assert (found.handed_over, found.stored["trades"]) == (True, 400)
     pipeline.run([trade(IN_FIRST[0], 570 + n, 30 + n, 1, trade_id=f"e{n}") for n in range(5)] + [heartbeat(900)])
     pipeline.json("verify")
-    for lake, table in ((pipeline, "bars"), (pipeline, "indicators"), (Pipeline(there), "bars")):  # a row is gone, or there twice
+    for lake, table in ((pipeline, "bars"), (pipeline, "indicators"), (Pipeline(there), "bars")):
         for count, told in ((0, "missing"), (2, "extra")):
             with lake.rewritten(table, lambda rows, count=count: pa.concat_tables(  # type: ignore[misc]
                 [rows.slice(0, 40), *[rows.slice(40, 1)] * count, rows.slice(41)]
