@@ -210,8 +210,8 @@ def toml(value: Any) -> str:
 
 def shown_default(setting: Setting) -> str:
     default = setting.default
-    if setting.name == "data_dir":
-        return "the user's data directory"
+    if setting.name in ("data_dir", "cache_dir"):
+        return f"the user's {setting.name.removesuffix('_dir')} directory"
     if default is PydanticUndefined:
         return "required"
     if default is None:

@@ -15,7 +15,7 @@ _LARGE_LIBRARY = "numba"  # its bytecode tells of all: an installer compiles eve
 def cache_dir() -> Path:
     """Where compiled kernels, tables of calendars, bytecode and the broker's jars are kept.
 
-    The settings may name another place for the jars (`Settings.resolved_cache_dir`).
+    The settings may name another place for the jars (`Settings.cache_dir`).
     """
     named = os.environ.get("MARKETPULSE_CACHE_DIR")
     return Path(named) if named else Path(platformdirs.user_cache_dir("marketpulse", appauthor=False))

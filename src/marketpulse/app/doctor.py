@@ -127,7 +127,7 @@ def java(settings: Settings) -> Finding:
 def broker_parts(settings: Settings) -> Finding:
     """Whether the broker's jars are in the cache; a missing one is fetched at the next start."""
     lock = jar_lock()
-    home = settings.resolved_cache_dir() / f"kafka-{lock.kafka}"
+    home = settings.cache_dir / f"kafka-{lock.kafka}"
     missing = sum(not (home / jar.file).is_file() for jar in lock.jars)
     if missing:
         found = f"Apache Kafka {lock.kafka}: {missing} of {len(lock.jars)} jars are not in {home}"

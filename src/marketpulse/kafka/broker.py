@@ -183,7 +183,7 @@ class EmbeddedBroker:
 
     def _start_new(self) -> None:
         java = find_java(self._settings)
-        jars = kafka_jars(self._settings.resolved_cache_dir().absolute(), self._progress)
+        jars = kafka_jars(self._settings.cache_dir.absolute(), self._progress)
         archive = self._archive = ClassArchive.of(java, jars)
         heap = heap_options(self._settings.broker)
         write_atomically(self._files.log_config, log_properties(self._files))

@@ -45,9 +45,7 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("marketpulse", appauthor=False)),
         description="where everything that is written goes",
     )
-    cache_dir: Path | None = Field(
-        None, description="downloaded parts; unset: the user's cache, or `cache` in a data directory that was set"
-    )
+    cache_dir: Path = Field(default_factory=cache_dir, description="downloaded parts, wherever the data directory is")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
@@ -92,13 +90,6 @@ class Settings(BaseSettings):
     def heals_by_itself(self) -> bool:
         """Whether `up` brings in what came too late: from the lake, where that is stored."""
         return self.heal.automatic and self.sinks.lake.enabled
-
-    def resolved_cache_dir(self) -> Path:
-        if self.cache_dir is not None:
-            return self.cache_dir
-        if "data_dir" in self.model_fields_set:
-            return self.data_dir / "cache"
-        return cache_dir()
 
     def lake_url(self) -> str:
         return self.sinks.lake.url or str(self.data_dir / "lake")

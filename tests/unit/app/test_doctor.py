@@ -45,7 +45,7 @@ def test_a_wrong_configuration_is_the_last_finding_and_each_that_is_not_good_say
 
 
 def test_an_impossible_data_directory_and_no_java_fail_with_a_way_out_and_missing_jars_are_counted() -> None:
-    parts = doctor.broker_parts(load_settings())
+    parts = doctor.broker_parts(load_settings(cache_dir=Path("none")))
     assert (parts.level, "46 of 46" in parts.found) == (Level.WARN, True)
     Path("data").write_text("a file stands in its place")
     Path("java").write_text("#!/bin/sh\nexit 1\n")
