@@ -57,10 +57,10 @@ class Place:
     kind: str
     url: str
 
-    def open(self, storage: Storage | None = None) -> FileSink:
+    def open(self, storage: Storage | None = None, clock: ManualClock | None = None) -> FileSink:
         form, layout = KINDS[self.kind]
         storage = storage or open_storage(self.url)
-        return FileSink("archive", storage, FORMATS[form], ManualClock(NOW_NS), layout=layout)
+        return FileSink("archive", storage, FORMATS[form], clock or ManualClock(NOW_NS), layout=layout)
 
     def files(self) -> list[str]:
         return sorted(open_storage(self.url).find())
@@ -133,12 +133,26 @@ def test_rows_that_overlap_what_is_stored_are_cut_at_their_offset_or_asked_for_a
 
 def test_batches_without_rows_move_the_position_and_a_dead_letter_is_filed_under_its_day(place: Place) -> None:
     rows = pa.RecordBatch.from_pylist([{"reason": "not_json"}], schema=TABLES["dead_letters"][1])
-    sink = place.open()
-    for one in stretch("market", 3, 0, 20):
-        sink.write(SinkBatch(one.table, one.topic, 3, 0, 20, one.rows.slice(0, 0)))
-    sink.flush()
-    assert place.open().resume() == {("market", 3): 20}
+    clock = ManualClock(NOW_NS)
+    sink = place.open(clock=clock)
+
+    def without_rows(first: int, end: int) -> dict[tuple[str, int], int]:
+        """What another process would go on from, once nothing has come between these offsets."""
+        for one in stretch("market", 3, first, end):
+            sink.write(SinkBatch(one.table, one.topic, 3, first, end, one.rows.slice(0, 0)))
+        sink.flush()
+        return place.open().resume()
+
+    assert without_rows(0, 20) == {("market", 3): 20}
     assert place.files() == []
+    assert without_rows(20, 30) == without_rows(30, 40) == {("market", 3): 20}, "a position alone waits for ten minutes"
+    write(sink, stretch("market", 3, 40, 45))
+    sink.flush()
+    assert place.open().resume() == {("market", 3): 45}
+    assert len(place.rows("trades")) == 2
+    clock.sleep(600)
+    assert without_rows(45, 50) == {("market", 3): 50}
+    open_storage(place.url).delete(place.files())
     sink.write(SinkBatch("dead_letters", "dead-letters", 7, 5, 6, rows))
     sink.flush()
     day = datetime.fromtimestamp(NOW_NS / 1e9, UTC).date()

@@ -4,7 +4,7 @@ Rows wait in memory, by partition, until `flush`; then each partition's rows and
 visible in one commit (commits.py). What was not committed is read from the topic again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from marketpulse.clock import Clock
 from marketpulse.errors import Fatal, MarketPulseError, Retryable, SettingsError
 from marketpulse.model.commit_log import StoredFile
-from marketpulse.model.tables import TABLES
+from marketpulse.model.tables import LOADED_TOPIC, TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.sinks.commits import READERS, PartitionLog, read_states
 from marketpulse.sinks.compaction import Merge, plan
@@ -24,6 +24,7 @@ from marketpulse.sinks.held import HeldSink, Key, from_offset
 from marketpulse.sinks.storage import Storage
 from marketpulse.telemetry import ROWS_STORED, get_logger
 
+_POSITION_EVERY_S = 600.0  # a commit that only says how far a partition was read
 _THREADS = 4  # partitions flushed at a time: they wait for the disk or the network, not for each other
 
 
@@ -44,6 +45,8 @@ class FileSink(HeldSink):
         self._storage, self._format, self._clock = storage, file_format, clock
         self._logs: dict[Key, PartitionLog] = {}  # the partitions that this process has claimed
         self._failed: set[Key] = set()  # to be claimed and cleaned by the next flush, rows or not
+        self._stands: dict[Key, Mapping[str, int]] = {}  # next offsets by table, as last seen in the store
+        self._committed_at: dict[Key, float] = {}
 
     def resume(self) -> dict[Key, int]:
         """The next offset wanted by (topic, partition). Rows that were not flushed are forgotten.
@@ -55,7 +58,8 @@ class FileSink(HeldSink):
             states = read_states(self._storage)
         for state in states.values():
             self._check_files(state.files.values())
-        return self._held.begin({key: state.next_offsets for key, state in states.items()})
+        self._stands = {key: state.next_offsets for key, state in states.items()}
+        return self._held.begin(self._stands)
 
     def flush(self) -> None:
         """Make all that waits durable. Partitions succeed one by one; raises the first one's fault.
@@ -86,7 +90,7 @@ class FileSink(HeldSink):
         paths = self._storage.find()
         for key, log in claimed.items():
             log.clean(paths)
-            behind = {t for t, n in self._held.known(key).items() if log.state.next_offsets.get(t, -1) < n}
+            behind = {t for t, n in self._stands.get(key, {}).items() if log.state.next_offsets.get(t, -1) < n}
             if behind:
                 self._held.drop(key)
                 raise Retryable(
@@ -118,14 +122,29 @@ class FileSink(HeldSink):
             self._held.drop(key)
             raise
         new = {table: batches for table, batches in fresh.items() if batches}
+        moved = {table: batches[-1].next_offset for table, batches in new.items()}
+        if self._can_wait(key, new):
+            self._held.stored(key, {**self._held.known(key), **moved})
+            return
         if new:
             files = dict(self._encoded(table, batches) for table, batches in new.items())
             added = [file for contents in files.values() for file, _ in contents]
             self._storage.put({f.path: data for contents in files.values() for f, data in contents}, log.name)
-            log.commit({**stored, **{table: batches[-1].next_offset for table, batches in new.items()}}, added)
+            reached = {table: max(n, stored.get(table, n)) for table, n in self._held.known(key).items()}
+            log.commit({**stored, **reached, **moved}, added)
+            self._committed_at[key] = self._clock.monotonic()
             for file in added:
                 ROWS_STORED.labels(self.name, file.table).inc(file.rows)
+        self._stands[key] = log.state.next_offsets
         self._held.stored(key, log.state.next_offsets)
+
+    def _can_wait(self, key: Key, new: Mapping[str, Sequence[SinkBatch]]) -> bool:
+        """Whether only the position moves, and was told lately: a reader that starts goes over records without rows again. After
+        what was loaded nothing may come."""
+        if not new or key[0].startswith(LOADED_TOPIC) or any(b.rows.num_rows for own in new.values() for b in own):
+            return False
+        last = self._committed_at.get(key)
+        return last is not None and self._clock.monotonic() - last < _POSITION_EVERY_S
 
     def _encoded(self, table: str, batches: list[SinkBatch]) -> tuple[str, list[tuple[StoredFile, bytes]]]:
         """The files of one table's rows, one per period, with their content."""
