@@ -10,6 +10,8 @@ from market_rows import at, split
 from marketpulse.app.healing import heal
 from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.trace import Ask
+from marketpulse.kafka import rebuild_record
+from marketpulse.query.stored_rows import ALWAYS, Wanted
 from marketpulse.settings import Settings
 from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 
@@ -105,6 +107,10 @@ def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade(
     pipeline.run(the_log())
     (dry,) = pipeline.json("heal", "--dry-run")
     assert dry["outcome"] == "to heal"
+    with monkeypatch.context() as patched:
+        patched.setattr(rebuild_record, "PARTS_MAX", 0)
+        (refused,) = heal.heal(pipeline.settings, Wanted(*ALWAYS))  # without an engine: it begins nothing
+    assert (refused.outcome, refused.detail[:24]) == ("refused", "its history is too long:")
     with monkeypatch.context() as patched:
         patched.setattr(heal, "_TAKEN_S", 1.0)
         done = pipeline.marketpulse("heal")

@@ -355,7 +355,9 @@ class KafkaSourceSettings(Section):
 class HealSettings(Section):
     automatic: bool = Field(True, description="bring in what came too late by itself while `up` runs")
     rows_max: int = Field(
-        20_000_000, ge=1, description="a symbol whose stored trades may be more is left to `marketpulse heal`"
+        2_000_000,
+        ge=1,
+        description="a symbol whose stored trades may be more is left to `marketpulse heal`; a rebuild holds as many",
     )
 
 

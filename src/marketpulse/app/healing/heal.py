@@ -31,7 +31,7 @@ from marketpulse.clock import Clock, SystemClock
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import Retryable
 from marketpulse.kafka.log_reader import LogReader
-from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
+from marketpulse.kafka.rebuild_record import beginning_value, check_length, rebuild_values
 from marketpulse.kafka.rebuild_writer import write_rebuild
 from marketpulse.model.late import position_key
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
@@ -148,8 +148,12 @@ class _Heal:
             return Healing(symbol, late, 0, 0, None, "refused", detail)
         past = self._past(symbol, partition, _ALL, _ALL)
         found = _healing(symbol, past, "to heal", self._missed)
-        if found.outcome == "nothing":
+        if past is None or found.outcome == "nothing":
             return found
+        try:
+            check_length(past.history)
+        except ValueError as error:
+            return replace(found, outcome="refused", detail=f"its history is too long: {error}")
         fault = dry_run and self._unlike(symbol, partition)
         return replace(found, outcome="refused", detail=fault) if fault else found
 
