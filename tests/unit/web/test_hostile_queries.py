@@ -67,6 +67,11 @@ SMALL = [
 ]  # 200
 
 
+def fork_servers() -> list[psutil.Process]:
+    """Those of this process, whose other children are of other tests."""
+    return [p for p in psutil.Process().children() if "query.fork_server" in " ".join(p.cmdline())]
+
+
 class Page:
     """The page's server, with a client; the processes beside it run its queries."""
 
@@ -84,7 +89,7 @@ class Page:
 
     @property
     def fork_server(self) -> psutil.Process:
-        (process,) = [p for p in psutil.Process().children() if "query.fork_server" in " ".join(p.cmdline())]
+        (process,) = fork_servers()
         return process
 
     def spills(self) -> set[int]:
@@ -105,7 +110,7 @@ def page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
         assert page.ask("1 AS x").json()["rows"] == [[1]]
         yield page
         runs.close()
-        assert (psutil.Process().children(), page.spills()) == ([], set())
+        assert (fork_servers(), page.spills()) == ([], set())
 
 
 @pytest.mark.parametrize("page", [{"timeout_s": 0.6}], indirect=True)
@@ -182,6 +187,6 @@ def test_the_kernel_ends_children_first_and_with_their_fork_server_which_has_one
     wait_until(lambda: not any(child.is_running() for child in children))
     monkeypatch.setattr(pool, "IDLE_S", 0.1)
     assert page.ask("1 AS x").status_code == 200
-    wait_until(lambda: not psutil.Process().children())
+    wait_until(lambda: not fork_servers())
     assert page.ask("2 AS x").status_code == 200
     remove_spill(page.data_dir)  # as the next start does
