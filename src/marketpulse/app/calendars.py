@@ -75,13 +75,13 @@ def regular_days(name: str) -> RegularDays | None:
 @cache
 def _names() -> frozenset[str]:
     """The names of all calendars, from the cache: the library takes half a second to import, for a venue that has none."""
-    kept = cache_dir() / "calendars" / f"names-{version('exchange_calendars')}.txt"
+    file = cache_dir() / "calendars" / f"names-{version('exchange_calendars')}.txt"
     with contextlib.suppress(OSError):
-        return frozenset(kept.read_text().split())
+        return frozenset(file.read_text().split())
     import exchange_calendars
 
     names = exchange_calendars.get_calendar_names(include_aliases=True)
-    _write(kept, "\n".join(names).encode())
+    _write(file, "\n".join(names).encode())
     return frozenset(names)
 
 

@@ -271,6 +271,7 @@ class _ForkServer:
             loop.run_in_executor(None, self.close)
             for child in self._children.values():
                 child.ended.set_result(None)
+                child.close()  # who waits for it is answered now, and not once the machine has found the time to end it
             self._children.clear()
 
     def close(self) -> None:

@@ -67,16 +67,11 @@ SMALL = [
 ]  # 200
 
 
-def fork_servers() -> list[psutil.Process]:
-    """Those of this process, whose other children are of other tests."""
-    return [p for p in psutil.Process().children() if "query.fork_server" in " ".join(p.cmdline())]
-
-
 class Page:
     """The page's server, with a client; the processes beside it run its queries."""
 
-    def __init__(self, client: httpx.Client, data_dir: Path) -> None:
-        self.client, self.data_dir = client, data_dir
+    def __init__(self, client: httpx.Client, data_dir: Path, others: list[psutil.Process]) -> None:
+        self.client, self.data_dir, self.others = client, data_dir, others
         self.now_s: list[float] = []
 
     def ask(self, sql: str, **more: Any) -> httpx.Response:
@@ -89,8 +84,12 @@ class Page:
 
     @property
     def fork_server(self) -> psutil.Process:
-        (process,) = fork_servers()
+        (process,) = self.processes()
         return process
+
+    def processes(self) -> list[psutil.Process]:
+        """The children of this process, but for `others`, which are of other tests."""
+        return [child for child in psutil.Process().children() if child not in self.others]
 
     def spills(self) -> set[int]:
         return {int(path.name.split("-")[1]) for path in self.data_dir.glob("sql-*")}
@@ -104,13 +103,14 @@ def killed(why: str) -> float:
 def page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     settings = Settings(data_dir=tmp_path, sql={"memory_limit_mb": 64, **request.param})
     store(settings, "trades", real_trades(), "market")
+    others = psutil.Process().children()
     runs = SqlRuns(lambda: ChildPool(settings), settings.sql)
     with served(None, ServeSettings(port=0, requests_per_s=1e6), sql=SqlApi(runs)) as client, closing(runs):
-        page = Page(client, tmp_path)
+        page = Page(client, tmp_path, others)
         assert page.ask("1 AS x").json()["rows"] == [[1]]
         yield page
         runs.close()
-        assert (fork_servers(), page.spills()) == ([], set())
+        assert (page.processes(), page.spills()) == ([], set())
 
 
 @pytest.mark.parametrize("page", [{"timeout_s": 0.6}], indirect=True)
@@ -187,6 +187,6 @@ def test_the_kernel_ends_children_first_and_with_their_fork_server_which_has_one
     wait_until(lambda: not any(child.is_running() for child in children))
     monkeypatch.setattr(pool, "IDLE_S", 0.1)
     assert page.ask("1 AS x").status_code == 200
-    wait_until(lambda: not fork_servers())
+    wait_until(lambda: not page.processes())
     assert page.ask("2 AS x").status_code == 200
     remove_spill(page.data_dir)  # as the next start does

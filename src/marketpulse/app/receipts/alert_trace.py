@@ -181,25 +181,29 @@ class AlertSeries:
             return before, [row for row in timed if row.close_ns == asked.close_ns]
         rows, at = list(self.rows.values()), list(self.rows).index(place)
         first, last = at, at + 1
-        if self._is_built(asked):
-            with_it = [row.close_ns == asked.close_ns and self._is_built(row) for row in rows]
+        built_from = self._built_from()
+        if asked.frame >= built_from:
+            with_it = [row.close_ns == asked.close_ns and row.frame >= built_from for row in rows]
             first = next((i + 1 for i in range(at, -1, -1) if not with_it[i]), 0)
             last = next((i for i in range(at, len(rows)) if not with_it[i]), len(rows))
         return rows[:first], rows[first:last]
 
-    def _is_built(self, row: _Row) -> bool:
-        """Whether a time bar is made of trades or smaller bars: the smallest ones of a source are its own."""
-        timed = (r.frame for r in self.rows.values() if not self.inputs.cut_by_count(r.frame))
-        return not self.inputs.cut_by_count(row.frame) and (self.together or row.frame > min(timed))
+    def _built_from(self) -> int:
+        """The smallest timeframe whose bars are made of trades or smaller bars: the smallest bars of a source are its own.
+        Those that are cut by count stand before all others."""
+        frames = range(len(self.inputs.frames))
+        if self.together:
+            return next((frame for frame in frames if not self.inputs.cut_by_count(frame)), len(frames))
+        return min((row.frame for row in self.rows.values()), default=-1) + 1
 
     def _alert_rows(self, rows: list[_Row]) -> AlertRows:
-        n = len(rows)
+        n, built_from = len(rows), self._built_from()
         return AlertRows(
             symbol=np.zeros(n, np.int32),
             frame=np.array([row.frame for row in rows], np.int32),
             open_ns=np.array([row.open_ns for row in rows], np.int64),
             close_ns=np.array([row.close_ns for row in rows], np.int64),
-            together=np.array([self._is_built(row) for row in rows], np.bool_),
+            together=np.array([row.frame >= built_from for row in rows], np.bool_),
             values=np.array([row.numbers for row in rows], np.float64).reshape(n, len(self.inputs.columns)),
             factors=np.array([row.factors for row in rows], np.float64).reshape(n, len(self.inputs.frames)),
         )
