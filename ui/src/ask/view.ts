@@ -130,7 +130,7 @@ class AskView implements View {
         (queries) => {
           this.#library = queries;
           this.#side.library(queries);
-          this.#open(this.#asked, this.#running === null && this.#shownOf === null);
+          this.#open(this.#asked, this.#shownOf === null || !sameQuery(this.#shownOf, this.#asked)); // one may have come while the list was fetched
         },
         (error: Refusal) => this.#side.failed("library", error.message),
       );
