@@ -87,8 +87,20 @@ class Up:
         except (httpx.HTTPError, KeyError):
             return b""
 
+    def health(self) -> dict[str, Any]:
+        return dict(json.loads(self.get("/api/health") or b"{}"))
+
     def is_moving(self) -> bool:
-        return (json.loads(self.get("/api/health") or b"{}").get("events_per_s") or 0) > 0
+        return (self.health().get("events_per_s") or 0) > 0
+
+    def until_status(self, status: str, reason: str = "") -> None:
+        def turned() -> bool:
+            health = self.health()
+            return health.get("status") == status and any(
+                reason in r["what"] for r in health["reasons"] or [{"what": ""}]
+            )
+
+        self.until(f"the health is {status}: {reason}", turned)
 
     def symbols(self) -> list[dict[str, Any]]:
         return list(json.loads(self.get("/api/symbols") or b"{}").get("symbols", []))

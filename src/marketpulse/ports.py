@@ -489,21 +489,37 @@ class FeedBatch:
 @dataclass(frozen=True, slots=True)
 class PipelineStats:
     """What the log itself says about the pipeline. Counts are since the topics began; dead letters are those that the
-    topic holds."""
+    topic holds. `stalled`: for each partition of `market` with records that the engine has not taken in, for how many
+    seconds it has committed none of them."""
 
     market_records: int
     engine_lag_records: int
     dead_letters: int
     bars: int
     broker_reachable: bool
+    stalled: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """What the page's server knows of the log at `now_ms` (`stats`: None before the first answer), and when the newest record
+    that it has read was appended, by the broker's clock."""
+
+    now_ms: int
+    stats: PipelineStats | None = None
+    newest_row_ms: int | None = None
 
 
 class PipelineWatch(Protocol):
     """What the whole pipeline says of itself."""
 
-    def picture(self, *, broker_reachable: bool | None, engine_lag: int | None) -> Mapping[str, Any] | None:
+    def picture(self) -> Mapping[str, Any] | None:
         """Processes, sources, engine, sinks, hops and `findings` (what is wrong, in words), for JSON. It takes no
         time: the processes are asked in the background. None: they have not been asked yet."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """`status` (starting, ok, degraded or down) and `reasons`: of the findings those that hold now."""
         ...
 
 

@@ -1,6 +1,7 @@
 """What a process says about itself: every metric's name, the logs, and the health endpoints.
 
-Prometheus text at /metrics; /live answers while the process turns; /ready once it does its work.
+Prometheus text at /metrics; /live answers while the process turns; /ready once it does its work. Why it does not stands in a
+header of /metrics too, so that one request is enough.
 """
 
 import logging
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from marketpulse.errors import EnvironmentProblem
 
 REGISTRY = CollectorRegistry()
+TROUBLE_HEADER = "Marketpulse-Trouble"  # percent-encoded
 _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -162,7 +165,9 @@ ALERT_REQUESTS = _counter(
     "alert_requests", "Requests of the alerts' API by what was asked and their end", "what", "end"
 )
 # The tree
-CHILD_RESTARTS = _counter("child_restarts", "Children that died and were started again", "child")
+CHILD_RESTARTS = _counter(
+    "child_restarts", "Children that died and were started again, by how they ended", "child", "end"
+)
 
 
 def read_metrics(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -236,6 +241,10 @@ class Health:
     def ready(self) -> tuple[bool, str]:
         return not self._reason, self._reason or "ready"
 
+    def trouble(self) -> str:
+        """Why the process does not do its work; empty: it does."""
+        return next((why for good, why in (self.live(), self.ready()) if not good), "")
+
 
 class TelemetryServer:
     """Serves /metrics, /live and /ready on loopback from a thread of its own."""
@@ -246,16 +255,18 @@ class TelemetryServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/metrics":
-                    self._answer(200, *metrics_text())
+                    self._answer(200, *metrics_text(), trouble=health.trouble())
                 elif check := checks.get(self.path):
                     good, why = check()
                     self._answer(200 if good else 503, f"{why}\n".encode(), "text/plain; charset=utf-8")
                 else:
                     self._answer(404, b"/metrics, /live or /ready\n", "text/plain; charset=utf-8")
 
-            def _answer(self, status: int, body: bytes, content_type: str) -> None:
+            def _answer(self, status: int, body: bytes, content_type: str, trouble: str = "") -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
+                if trouble:
+                    self.send_header(TROUBLE_HEADER, quote(trouble))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

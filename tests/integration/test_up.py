@@ -1,8 +1,10 @@
 """`marketpulse up` as a person starts it: the whole tree, its page, its lake, its end, and its orphans."""
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -49,12 +51,33 @@ def test_killed_children_come_back_a_killed_supervisor_leaves_none_and_the_next_
     up.until_ready()
     up.until("there is a page", lambda: b"<html" in up.get("/").lower())
     up.until("the page has symbols", up.symbols)
+    up.until_status("ok")
+    broker = psutil.Process(up.facts("broker")["pid"])
+    for processes, reason in (
+        ([psutil.Process(up.facts("process-0")["pid"])], "process-0 does not do its work: it does not answer"),
+        ([broker, *broker.children()], "The log (Kafka) does not answer"),
+    ):
+        for process in processes:
+            process.suspend()
+        up.until_status("down", reason)
+        doctor = subprocess.run(
+            [sys.executable, "-m", "marketpulse", "doctor"],
+            capture_output=True,
+            text=True,
+            env=up.environment,
+            check=False,
+        )
+        assert re.search(rf"FAIL +pipeline +down: .*{re.escape(reason)}", doctor.stdout), doctor.stdout
+        for process in processes:
+            process.resume()
+        up.until_status("ok")
     for name in CHILDREN:
         up.until("the pipeline moves", up.is_moving)
         before = up.facts(name)["pid"]
         os.kill(before, signal.SIGKILL)
         up.until_back(name, before)
         up.until_said(f"{name} is back")
+    up.until_status("degraded", f"{CHILDREN[-1]} died (SIGKILL) and was started again")
     up.until("the pipeline moves again", up.is_moving)
     for name in CHILDREN:
         assert f"{name} ended with SIGKILL; starting it again" in up.output.read_text()

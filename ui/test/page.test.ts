@@ -45,7 +45,7 @@ test("a line fills its box, the highest value at the top, a gap where a value is
 
 const figures = {
   events_per_s: 1, bars_per_s: 1, latency_p50_ms: 1, latency_p99_ms: 1, lag_records: 0, dead_letters: 0,
-  broker_reachable: true, newest_row_ms: 1_000_000, now_ms: 1_001_000, symbols: 1,
+  broker_reachable: true, newest_row_ms: 1_000_000, now_ms: 1_001_000, symbols: 1, status: "ok" as const, reasons: [],
 };
 
 test("the status says what is wrong, and since when", () => {
@@ -54,6 +54,8 @@ test("the status says what is wrong, and since when", () => {
   assert.equal(statusOf({ state: "open" }, { ...figures, newest_row_ms: null }, 0).word, "Waiting for data");
   const behind = statusOf({ state: "open" }, { ...figures, now_ms: 1_200_000, lag_records: 34_100 }, 0);
   assert.match(behind.sentence, /34.1\u202fk records/);
+  const unwell = (severity: "down" | "degraded") => statusOf({ state: "open" }, { ...figures, status: severity, reasons: [{ severity, what: "A.", do: "B." }] }, 0);
+  assert.deepEqual([unwell("degraded"), unwell("down").state, unwell("down").sentence], [{ state: "degraded", word: "Degraded", sentence: "A. B." }, "away", "A. B. What you see is as of 00:16:40 UTC."]);
   const away = statusOf({ state: "open" }, { ...figures, broker_reachable: false }, 0);
   assert.equal(away.state, "away");
   assert.match(away.sentence, /as of 00:16:40 UTC/);

@@ -10,7 +10,7 @@ import type { Picture, Score } from "../src/pipeline/protocol.ts";
 
 const figures: Figures = {
   events_per_s: 412.4, bars_per_s: 40, latency_p50_ms: 130, latency_p99_ms: 480, lag_records: 7, dead_letters: 2,
-  broker_reachable: true, newest_row_ms: 1, now_ms: 2, symbols: 3,
+  broker_reachable: true, newest_row_ms: 1, now_ms: 2, symbols: 3, status: "ok" as const, reasons: [],
 };
 
 const picture: Picture = {

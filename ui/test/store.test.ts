@@ -91,7 +91,7 @@ test("the figures' samples are bounded", () => {
       after: 7,
       figures: {
         events_per_s: i, bars_per_s: 0, latency_p50_ms: 1, latency_p99_ms: 2, lag_records: 0, dead_letters: 0,
-        broker_reachable: true, newest_row_ms: null, now_ms: i, symbols: 2,
+        broker_reachable: true, newest_row_ms: null, now_ms: i, symbols: 2, status: "starting", reasons: [],
       },
     });
   }

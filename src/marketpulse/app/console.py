@@ -71,9 +71,9 @@ class Status:
 
 def health_parts(health: dict[str, Any]) -> list[str]:
     """The page's figures in words; what is not known yet is left out."""
-    if health.get("broker_reachable") is False:
-        return ["the broker does not answer"]
-    parts: list[str] = []
+    parts = [f"{health['status']}: {health['reasons'][0]['what'].removesuffix('.')}"] if health["reasons"] else []
+    if health["broker_reachable"] is False:
+        return parts or ["the broker does not answer"]
     for key, words in (("events_per_s", "events/s"), ("bars_per_s", "bars/s")):
         if health.get(key) is not None:
             parts.append(f"{health[key]:,.0f} {words}")

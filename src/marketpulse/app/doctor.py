@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from marketpulse.app.observing.readings import DIED, read_processes, together
+from marketpulse.app.observing.readings import DIED, ask_health, read_processes, together
 from marketpulse.app.pipeline.report import SHOW
 from marketpulse.app.port import is_free
 from marketpulse.errors import MarketPulseError, Retryable
@@ -60,7 +60,7 @@ def examine(read: Callable[[], Settings]) -> list[Finding]:
     checks: list[Callable[[Settings], Finding]] = [data_directory, disk_space, built_pages, page_port]
     if embedded:
         checks += [java, broker_parts, broker_port]
-    checks += [broker, processes, rows]
+    checks += [broker, processes, pipeline, rows]
     findings += [check(settings) for check in checks]
     findings += [sink(settings, which) for which in SINKS if settings_of(settings, which).enabled]
     return findings
@@ -207,6 +207,20 @@ def processes(settings: Settings) -> Finding:
         return Finding("processes", Level.WARN, "; ".join(troubled), advice)
     names = ", ".join(reading.name for reading in found)
     return Finding("processes", Level.OK, f"running and ready: {names}" if names else "none runs now")
+
+
+def pipeline(settings: Settings) -> Finding:
+    """What the page's server says of the whole: the same as its header and `/api/health`."""
+    url = run_facts(settings, "serve").get("url")
+    if url is None:
+        return Finding("pipeline", Level.OK, "does not run now")
+    health = ask_health(url, settings.serve)
+    if health is None:
+        return Finding("pipeline", Level.WARN, f"{url} does not answer", "look at the log of `serve`")
+    words = " ".join([health["status"], *(reason["what"] for reason in health["reasons"])])
+    advice = " ".join(dict.fromkeys(reason["do"] for reason in health["reasons"]))
+    levels = {"down": Level.FAIL, "degraded": Level.WARN}
+    return Finding("pipeline", levels.get(health["status"], Level.OK), words.replace(" ", ": ", 1), advice)
 
 
 def rows(settings: Settings) -> Finding:

@@ -95,6 +95,7 @@ class Child:
     start_again_at: float = 0.0
     deaths_in_a_row: int = 0
     restarts: int = 0
+    end: str = ""  # how it ended last
     was_ready: bool = False  # in this life or in one before
     said: list[str] = field(default_factory=list)  # its last words when it last died: shown once
     waiting_for: str = ""  # what it says it needs before it can begin; empty: nothing
@@ -237,7 +238,7 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         if child.deaths_in_a_row:
             child.restarts += 1
-            CHILD_RESTARTS.labels(child.spec.name).inc()
+            CHILD_RESTARTS.labels(child.spec.name, child.end).inc()
         (self._run_dir / f"{child.spec.name}.json").unlink(missing_ok=True)
         bound_log(child.log)
         watching = parent.variable(self._pipe_read, ORPHAN_WAITS_S[child.spec.stage])
@@ -314,11 +315,12 @@ class Supervisor:
         if now - child.started_at >= STABLE_S:
             child.deaths_in_a_row = 0
         child.deaths_in_a_row += 1
+        child.end = how_it_ended(code)
         wait = backoff_s(child.deaths_in_a_row)
         child.start_again_at = now + wait
         failing = child.deaths_in_a_row >= FAILING_DEATHS
         child.state = State.FAILING if failing else State.WAITING
-        what = f"ended with {how_it_ended(code)}; starting it again in {wait:.1f} s"
+        what = f"ended with {child.end}; starting it again in {wait:.1f} s"
         if failing:
             what = f"fails again and again ({child.deaths_in_a_row} times; log: {child.log}); {what}"
         words = child.last_words()

@@ -6,8 +6,6 @@ import os
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from marketpulse.app.healing.automatic import AutomaticHeal
 from marketpulse.app.lifecycle import Lifecycle, lifecycle
 from marketpulse.app.lock import only_one
 from marketpulse.app.nursery import Nursery
+from marketpulse.app.observing.readings import ask_health
 from marketpulse.app.port import free_port, is_free
 from marketpulse.app.selecting.groups import failover_config
 from marketpulse.app.supervisor import ChildSpec, Event, Stage, State, Supervisor
@@ -420,8 +419,7 @@ class HealthPoll:
     """Asks the page's server how the pipeline is, without ever holding up the supervisor."""
 
     def __init__(self, settings: Settings) -> None:
-        token = settings.serve.token
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+        self._settings = settings.serve
         self.url: str | None = None
         self._latest: dict[str, Any] | None = None
         self._asking: threading.Thread | None = None
@@ -438,12 +436,4 @@ class HealthPoll:
 
     def ask(self) -> dict[str, Any] | None:
         """Ask now, waiting at most two seconds. None: no answer."""
-        if self.url is None:
-            return None
-        try:
-            asked = urllib.request.Request(f"{self.url.rstrip('/')}/api/health", headers=self._headers)  # noqa: S310  (our own URL)
-            with urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310
-                found = json.loads(answer.read())
-        except (OSError, ValueError, urllib.error.URLError):
-            return None
-        return found if isinstance(found, dict) else None
+        return None if self.url is None else ask_health(self.url, self._settings)

@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
 import psutil
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX, Role, understand
@@ -300,6 +301,15 @@ _WHAT_TO_DO: dict[int, str] = {
     _E.POLICY_VIOLATION: "the cluster's policy forbids it: create the topics by hand, see `marketpulse topics --print`",
     _E.INVALID_TRANSACTION_TIMEOUT: "the cluster allows only shorter transactions: raise its transaction.max.timeout.ms",
 }
+
+
+def offset_of(answer: Future[Any]) -> int:
+    """The offset of an answer of `list_offsets`. Raises KafkaException, also for an answer that never came, which the library
+    gives as an offset."""
+    offset: int = answer.result().offset
+    if offset == OFFSET_INVALID:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    return offset
 
 
 def error_of(error: KafkaError | KafkaException) -> Retryable | Fatal:

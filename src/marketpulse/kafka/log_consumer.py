@@ -4,7 +4,7 @@ A batch that unpacks to more than `receive.message.max.bytes`, fails its checksu
 would stop the library's partition for ever: it asks for the same offset again and again, or says nothing at all.
 
     poll, consume ─> fault of a partition ─> find_unreadable ─> write_dead_letters ─> seek behind it
-    once a second ─> a partition that does not move, though records stand there ─┘
+    once a second ─> a partition that does not move, though records stand there ─┘   (looked at by a thread of its own)
 
 | what                                      | how it shows                   | stepped over                             |
 | ----------------------------------------- | ------------------------------ | ---------------------------------------- |
@@ -17,8 +17,10 @@ cannot be written, the partition stays before the fault, and is tried again.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -76,6 +78,7 @@ class LogConsumer(Consumer):
         self._watch_at = time.monotonic() + _WATCH_EVERY_S
         self._stands_since: dict[Place, tuple[int, float]] = {}  # -> (offset, since when)
         self._looked: dict[Place, tuple[int, int, float, float]] = {}  # -> (offset, end, when, pause)
+        self._look: tuple[Place, int, Future[list[Unreadable]]] | None = None  # at (partition, offset), under way
         self._sought: dict[Place, tuple[int, float]] = {}  # -> (offset, when)
         self.leads: dict[str, Callable[[str, Iterable[int]], None]] = {}
         """What leads a topic's partitions into another queue, each time before they are assigned (RecordQueue)."""
@@ -182,6 +185,8 @@ class LogConsumer(Consumer):
     def _watch(self) -> None:
         """Look at partitions that stand still, though the broker has more of them."""
         now = time.monotonic()
+        if self._look is not None and self._look[2].done():
+            self._take_look(*self._look)
         if now < self._watch_at:
             return
         self._watch_at = now + _WATCH_EVERY_S
@@ -202,9 +207,8 @@ class LogConsumer(Consumer):
             if now - since < _SILENT_S:
                 continue
             end = self._end_of(place)
-            if not 0 <= end <= max(at, 0) and now >= self._look_again_at(place, at, end):
+            if self._look is None and not 0 <= end <= max(at, 0) and now >= self._look_again_at(place, at, end):
                 self._look_at(place, at, end)
-                return  # one in a turn
 
     def _look_again_at(self, place: Place, at: int, end: int) -> float:
         """When it may be looked at: at once where it was not before; ever more seldom while its end does not move."""
@@ -220,13 +224,27 @@ class LogConsumer(Consumer):
         return -1 if known is None else known[1]
 
     def _look_at(self, place: Place, at: int, end: int) -> None:
-        """Look at what stands between a position and the end: the mark of a transaction, most of the time."""
+        """Begin to look at what stands between a position and the end: the mark of a transaction, most of the time. A
+        broker that hangs lets it wait for long, and the reader goes on."""
         offset, end_then, _, pause = self._looked.get(place, (-1, -1, 0.0, 0.0))
         pause = min(2 * pause, _LOOKED_S_MOST) if (at, end) == (offset, end_then) else _LOOKED_S
         self._looked[place] = at, end, time.monotonic(), pause
+        look: Future[list[Unreadable]] = Future()
+        self._look = place, at, look
+        threading.Thread(target=self._find_silent, args=(place, at, look), name="look", daemon=True).start()
+
+    def _find_silent(self, place: Place, at: int, look: "Future[list[Unreadable]]") -> None:
         try:
-            found = find_silent(self._config, *place, at)
-            if found:
+            look.set_result(find_silent(self._config, *place, at))
+        except Exception as error:  # noqa: BLE001  it is the reader's
+            look.set_exception(error)
+
+    def _take_look(self, place: Place, at: int, look: "Future[list[Unreadable]]") -> None:
+        """Step over what was found, if the partition stands there still."""
+        self._look = None
+        try:
+            found = look.result()
+            if found and self.position([TopicPartition(*place)])[0].offset <= at:  # below 0: nothing was read yet
                 self._note(found)
                 self._go_on(*place, found[-1].last + 1)
         except Retryable as error:

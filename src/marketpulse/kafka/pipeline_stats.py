@@ -2,12 +2,13 @@
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from marketpulse.kafka.client import client_config
+from marketpulse.kafka.client import client_config, offset_of
 from marketpulse.kafka.record_count import RecordCount
 from marketpulse.ports import PipelineStats
 from marketpulse.settings import Settings
@@ -49,6 +50,7 @@ class StatsProbe:
         self._committed: Future[Any] | None = None
         self._known = PipelineStats(0, 0, 0, 0, broker_reachable=False)
         self._answered_at = float("-inf")
+        self._moved: dict[int, tuple[int, float]] = {}  # by partition of `market`: the committed offset, and since when
 
     def stats(self) -> PipelineStats:
         """The newest counts. `broker_reachable` says whether the broker answered lately."""
@@ -60,8 +62,7 @@ class StatsProbe:
             if self._answered_at == float("-inf"):
                 self._wait(_FIRST_WAIT_S)
         reachable = time.monotonic() - self._answered_at < _FRESH_S + _AWAY_S
-        known = self._known
-        return PipelineStats(known.market_records, known.engine_lag_records, known.dead_letters, known.bars, reachable)
+        return replace(self._known, broker_reachable=reachable)
 
     def close(self) -> None:
         self._forget()
@@ -106,14 +107,19 @@ class StatsProbe:
         latest, committed = self._latest, self._committed
         self._forget()
         try:
-            ends = {(p.topic, p.partition): f.result().offset for p, f in latest.items()}
+            ends = {(p.topic, p.partition): offset_of(f) for p, f in latest.items()}
         except KafkaException:
             self._places = []  # perhaps the topics were made anew
             return
         self._answered_at = time.monotonic()
         count = {name: sum(end for (t, _), end in ends.items() if t == topic) for name, topic in self._topics.items()}
-        lag = self._lag(ends, committed)
-        self._known = PipelineStats(count["market"], lag, self._letters_up_to(ends), count["bars"], True)
+        lags = self._lags(ends, committed)
+        lag = self._known.engine_lag_records if lags is None else sum(lags.values())
+        stalled = self._known.stalled if lags is None else {p: self._answered_at - self._moved[p][1] for p in lags}
+        letters = self._letters_up_to(ends)
+        self._known = PipelineStats(
+            count["market"], lag, letters, count["bars"], broker_reachable=True, stalled=stalled
+        )
 
     def _letters_up_to(self, ends: dict[tuple[str, int], int]) -> int:
         """As last counted; the next count is begun."""
@@ -126,16 +132,18 @@ class StatsProbe:
         self._counted = self._asking.submit(self._letters.up_to, own)
         return counted
 
-    def _lag(self, ends: dict[tuple[str, int], int], committed: "Future[Any] | None") -> int:
-        """Records that the engine's group has not committed. A difference of one in a partition is the
-        end mark of the last transaction."""
+    def _lags(self, ends: dict[tuple[str, int], int], committed: "Future[Any] | None") -> dict[int, int] | None:
+        """Records by partition that the engine's group has not committed; None: its coordinator did not say. A difference
+        of one in a partition is the end mark of the last transaction."""
         done: dict[int, int] = {}
         if committed is not None:
             try:
                 done = {p.partition: p.offset for p in committed.result() if p.offset >= 0}
             except KafkaException:
-                return self._known.engine_lag_records
-        behind = [
-            end - done.get(partition, 0) for (topic, partition), end in ends.items() if topic == self._topics["market"]
-        ]
-        return sum(n for n in behind if n > 1)
+                return None
+        lags = {p: end - done.get(p, 0) for (topic, p), end in ends.items() if topic == self._topics["market"]}
+        for p, lag in lags.items():
+            before = self._moved.get(p)
+            if before is None or before[0] != done.get(p, 0) or lag <= 1:
+                self._moved[p] = done.get(p, 0), self._answered_at
+        return {p: lag for p, lag in lags.items() if lag > 1}

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from marketpulse.errors import Fatal, MarketPulseError, ParameterError, Retryable
-from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.client import client_config, error_of, offset_of
 from marketpulse.kafka.topics import topic_specs, wait_for_leaders
 from marketpulse.settings import Settings
 
@@ -197,7 +197,7 @@ def _read_offsets(
     if not wanted:
         return {}
     answers = admin.list_offsets(wanted, request_timeout=_TIMEOUT_S)
-    return {partition.partition: answer.result().offset for partition, answer in answers.items()}
+    return {partition.partition: offset_of(answer) for partition, answer in answers.items()}
 
 
 def _read_configs(admin: AdminClient, name: str) -> list[TopicConfig] | None:

@@ -4,7 +4,7 @@ import math
 import threading
 import uuid
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from marketpulse.clock import Clock, SystemClock
 from marketpulse.model.rows import BAR, INDICATORS_HEAD, LIVE_HEAD, LIVE_NAME
 from marketpulse.model.timeframe import Cut, Timeframe
-from marketpulse.ports import FeedBatch, PipelineStats
+from marketpulse.ports import FeedBatch, LogView, PipelineStats
 from marketpulse.web import columns
 from marketpulse.web.corrections import correct
 from marketpulse.web.figures import Figures
@@ -61,6 +61,7 @@ class Board:
         rows_max: int = ROWS_MAX,
         clock: Clock | None = None,
         parts: Mapping[str, Part] | None = None,
+        health: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.seq = 0
@@ -72,6 +73,7 @@ class Board:
         self._clock = clock or SystemClock()
         self._began_ns = self._clock.now_ns()
         self._figures = Figures(self._clock)
+        self._health = health or self._health_of_log
         self._symbols: dict[str, SymbolState] = {}  # least recently fed first
         self._history = self._wanted_history = history
         self._series_count = 0
@@ -314,8 +316,19 @@ class Board:
             return [*BAR_COLUMNS, *(LIVE_NAME.get(name, name) for name in self.names)]
 
     def figures(self) -> dict[str, Any]:
+        """The pipeline's figures, and its health (ports.PipelineWatch)."""
+        health = self._health()
         with self.lock:
-            return {**self._figures.shown(), "symbols": len(self._symbols)}
+            return {**health, **self._figures.shown(), "symbols": len(self._symbols)}
+
+    def log(self) -> LogView:
+        with self.lock:
+            return self._figures.log()
+
+    def _health_of_log(self) -> dict[str, Any]:
+        """The health where nobody watches the processes."""
+        stats = self.log().stats
+        return {"status": "starting" if stats is None else "ok" if stats.broker_reachable else "down", "reasons": []}
 
     def _correct(self, state: SymbolState) -> None:
         """Let the quote follow revised bars: when it is read, since many of them come together."""

@@ -3,11 +3,11 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from marketpulse.clock import Clock
-from marketpulse.ports import PipelineStats
+from marketpulse.ports import LogView, PipelineStats
 
 RATE_WINDOW_S = 5.0
 LATENCY_WINDOW_S = 10
@@ -76,10 +76,7 @@ class Figures:
             if stats.market_records < before.market_records or stats.bars < before.bars:
                 self._samples.clear()
         if not stats.broker_reachable and self._samples:
-            last = self._samples[-1].stats
-            stats = PipelineStats(
-                last.market_records, last.engine_lag_records, last.dead_letters, last.bars, broker_reachable=False
-            )
+            stats = replace(self._samples[-1].stats, broker_reachable=False)
         now = self._clock.monotonic()
         self._samples.append(_Sample(now, stats))
         while len(self._samples) > 2 and self._samples[1].at_s <= now - RATE_WINDOW_S:
@@ -94,6 +91,10 @@ class Figures:
 
     def take_append_time(self, append_time_ms: int) -> None:
         self._newest_append_ms = max(self._newest_append_ms, append_time_ms)
+
+    def log(self) -> LogView:
+        now_ms = self._clock.now_ns() // 1_000_000
+        return LogView(now_ms, self._samples[-1].stats if self._samples else None, self._newest_append_ms or None)
 
     def shown(self) -> dict[str, Any]:
         """Rates a second over 5 s, latencies in ms over 10 s, times in ms; None: not known yet (before the first stats)."""

@@ -4,6 +4,7 @@ They run in the processes of ports.SqlPool. Here is only their turn, and the for
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,8 @@ class SqlRuns:
         self._open_pool = open_pool
         self._pool: SqlPool | None = None
         self._opening = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the server that asks
+        self._is_closed = False
         self._turns, self._own_turn = asyncio.Semaphore(limits.at_once), asyncio.Semaphore(1)
 
     async def answer(self, request: Request, call: SqlCall, end: str, respond: Callable[[SqlHead], Start]) -> Response:
@@ -54,6 +57,7 @@ class SqlRuns:
             return problem(409, f"a query of the id {call.id} runs already: choose another")
         if len(self.running) >= self.limits.at_once + self.limits.waiting:
             return refused(Busy(f"{self.limits.at_once} queries run and {self.limits.waiting} wait: try again"))
+        self._loop = asyncio.get_running_loop()
         run = self.running[call.id] = Run(call)
         SQL_RUNNING.set(len(self.running))
         try:
@@ -80,10 +84,18 @@ class SqlRuns:
         return Response(body, headers={"cache-control": "no-store"}, media_type=MEDIA["json"])
 
     def close(self) -> None:
-        """End every query. To be called from any thread."""
+        """End every query, and begin none. To be called from any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._stop_all)
         with self._opening:
+            self._is_closed = True
             if self._pool is not None:
                 self._pool.close()
+
+    def _stop_all(self) -> None:
+        for run in self.running.values():
+            run.stopped.set()
 
     async def _while_wanted(self, request: Request, run: Run) -> SqlReply:
         """Wait for its turn and run it, for as long as somebody wants to know."""
@@ -110,6 +122,8 @@ class SqlRuns:
 
     def _open(self) -> SqlPool:
         with self._opening:
+            if self._is_closed:
+                raise QueryCancelled("the server stops")
             if self._pool is None:
                 self._pool = self._open_pool()
             return self._pool

@@ -113,13 +113,14 @@ def test_a_child_is_ready_once_it_announces_itself_and_a_killed_one_is_started_a
     tree.until(supervisor.all_ready)
     assert tree.child("engine").facts["url"] == "http://here"
     assert tree.events == [Event("engine", "is ready")]
-    before, first = CHILD_RESTARTS.labels("engine")._value.get(), tree.pid("engine")
+    killed = CHILD_RESTARTS.labels("engine", "SIGKILL")
+    before, first = killed._value.get(), tree.pid("engine")
     os.kill(first, signal.SIGKILL)
     tree.until(lambda: tree.child("engine").state == State.WAITING)
     tree.until(supervisor.all_ready)
     assert tree.pid("engine") != first
     assert tree.child("engine").restarts == 1
-    assert CHILD_RESTARTS.labels("engine")._value.get() == before + 1
+    assert killed._value.get() == before + 1
     died, back = tree.events[-2:]
     assert (died.bad, "SIGKILL" in died.what, back.what) == (True, True, "is back")
 

@@ -163,7 +163,7 @@ def test_a_live_stock_comes_from_the_vendor_whose_key_is_set_and_without_one_the
 
 HEALTH = {
     "events_per_s": 1212.4, "bars_per_s": 31.0, "latency_p50_ms": 6.14, "latency_p99_ms": 18.26, "lag_records": 0,
-    "dead_letters": 2, "broker_reachable": True,
+    "dead_letters": 2, "broker_reachable": True, "status": "ok", "reasons": [],
 }  # fmt: skip
 OPENING = Opening(
     url="http://127.0.0.1:8080/", bootstrap_servers="127.0.0.1:9092 (embedded)", topics=["market", "bars"],
@@ -180,6 +180,8 @@ def test_the_first_screen_says_what_runs_the_status_line_its_trouble_first_and_t
     unknown = dict.fromkeys(("events_per_s", "latency_p50_ms", "bars_per_s"))
     assert health_parts({**HEALTH, **unknown}) == ["lag 0", "dead letters 2"]
     assert health_parts({**HEALTH, "broker_reachable": False}) == ["the broker does not answer"]
+    slow = {"status": "degraded", "reasons": [{"what": "The store lake is slow.", "do": "Wait."}]}
+    assert health_parts({**HEALTH, **unknown, **slow})[0] == "degraded: The store lake is slow"
     out = io.StringIO()
     screen = PlainScreen(out)
     screen.starting(["broker", "serve"])

@@ -66,7 +66,7 @@ def test_health_says_whether_the_log_is_there_is_never_kept_and_takes_no_paramet
     board.take_stats(PipelineStats(10, 0, 0, 5, broker_reachable=True))
     assert status() == "ok"
     board.take_stats(PipelineStats(0, 0, 0, 0, broker_reachable=False))
-    assert (status(), ask(app_of(), "/api/health").headers["cache-control"]) == ("log_away", "no-store")
+    assert (status(), ask(app_of(), "/api/health").headers["cache-control"]) == ("down", "no-store")
     assert ask(app_of(), "/api/health?x=1").status_code == 400
 
 

@@ -53,7 +53,17 @@ export interface ChartPart {
   session: Session | null;
 }
 
+/** Why the pipeline is not well, and what to do about it. */
+export interface Reason {
+  severity: "down" | "degraded";
+  what: string;
+  do: string;
+}
+
 export interface Figures {
+  status: "starting" | "ok" | "degraded" | "down";
+  /** The worst first. */
+  reasons: Reason[];
   events_per_s: number | null;
   bars_per_s: number | null;
   latency_p50_ms: number | null;

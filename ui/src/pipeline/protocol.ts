@@ -72,7 +72,7 @@ export interface Parity {
 }
 
 export interface Finding {
-  severity: "bad" | "warn";
+  severity: "down" | "degraded" | "note";
   what: string;
   do: string;
 }

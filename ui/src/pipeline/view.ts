@@ -74,7 +74,7 @@ class PipelineView implements View {
       ),
       this.#letters.root,
     );
-    this.#showFindings([{ severity: "warn", what: "The processes are being asked …", do: "" }], true);
+    this.#showFindings([{ severity: "note", what: "The processes are being asked …", do: "" }], true);
   }
 
   enter(): void {
@@ -100,7 +100,7 @@ class PipelineView implements View {
       if (pipeline) this.#show(pipeline, figures);
     } catch (error) {
       const what = error instanceof Refusal ? `The pipeline cannot be seen: ${error.message}.` : String(error);
-      this.#showFindings([{ severity: "bad", what, do: "What stands below is as it was; this page goes on by itself." }]);
+      this.#showFindings([{ severity: "down", what, do: "What stands below is as it was; this page goes on by itself." }]);
     }
   }
 
@@ -123,17 +123,16 @@ class PipelineView implements View {
   }
 
   #showFindings(findings: readonly Finding[], asking = false): void {
-    const kind = asking ? "asking" : findings.length === 0 ? "well" : findings.some((f) => f.severity === "bad") ? "bad" : "warn";
+    const worst = findings.find((f) => f.severity !== "note")?.severity;
+    const kind = asking ? "asking" : worst ? TONES[worst] : "well";
     const text = findings.map((f) => f.what + f.do).join("|");
     if (this.#findings.dataset["text"] === text && this.#findings.dataset["kind"] === kind) return;
     this.#findings.dataset["text"] = text;
     this.#findings.dataset["kind"] = kind;
-    if (kind === "well") {
-      this.#findings.replaceChildren(el("p", {}, icon("good"), el("strong", {}, "All is well."), " Every process does its work, and nothing waits."));
-      return;
-    }
+    const well = el("p", {}, icon("good"), el("strong", {}, "All is well."), " Every process does its work, and nothing waits.");
     this.#findings.replaceChildren(
-      ...findings.map((f) => el("p", { class: f.severity }, icon(asking ? "asking" : f.severity), el("strong", {}, f.what), f.do ? ` ${f.do}` : "")),
+      ...(kind === "well" ? [well] : []),
+      ...findings.map((f) => el("p", { class: f.severity }, icon(asking ? "asking" : TONES[f.severity]), el("strong", {}, f.what), f.do ? ` ${f.do}` : "")),
     );
   }
 
@@ -188,7 +187,8 @@ function sum(counts: Record<string, number>): number {
   return Object.values(counts).reduce((all, one) => all + one, 0);
 }
 
-const ICONS = { good: "m4.5 10.5 3.5 3.5 7.5-8", warn: "M10 3 18 17H2ZM10 8.2v4M10 14.4v.2", bad: "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15ZM10 6v5M10 13.6v.2", asking: "M10 2.5a7.5 7.5 0 1 0 7.5 7.5" };
+const TONES = { down: "bad", degraded: "warn", note: "faint" } as const;
+const ICONS = { good: "m4.5 10.5 3.5 3.5 7.5-8", warn: "M10 3 18 17H2ZM10 8.2v4M10 14.4v.2", bad: "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15ZM10 6v5M10 13.6v.2", faint: "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15ZM10 9v5M10 6v.2", asking: "M10 2.5a7.5 7.5 0 1 0 7.5 7.5" };
 
 function icon(kind: keyof typeof ICONS): SVGElement {
   return svg("svg", { viewBox: "0 0 20 20", class: `icon ${kind}`, "aria-hidden": "true" }, svg("path", { d: ICONS[kind] }));

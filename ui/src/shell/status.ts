@@ -9,7 +9,7 @@ const QUIET_MS = 15_000;
 const BEHIND = 1_000; // records
 
 export interface Status {
-  state: "connecting" | "live" | "quiet" | "away" | "lost";
+  state: "connecting" | "live" | "quiet" | "degraded" | "away" | "lost";
   word: string;
   sentence: string;
 }
@@ -30,6 +30,11 @@ export function statusOf(link: Link, figures: Figures | null, nowMs: number): St
   if (!figures) return { state: "connecting", word: "Connecting", sentence: "" };
   if (figures.broker_reachable === false) {
     return { state: "away", word: "Log is away", sentence: `The log (Kafka) does not answer. This page goes on by itself when it is back.${since}` };
+  }
+  const [worst] = figures.reasons;
+  if (worst) {
+    const sentence = `${worst.what} ${worst.do}`;
+    return worst.severity === "down" ? { state: "away", word: "Down", sentence: sentence + since } : { state: "degraded", word: "Degraded", sentence };
   }
   if (newest === null) return { state: "connecting", word: "Waiting for data", sentence: "" };
   if (figures.now_ms - newest > QUIET_MS && (figures.lag_records ?? 0) > BEHIND) {

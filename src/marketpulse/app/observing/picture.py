@@ -1,11 +1,12 @@
 """Two looks at the processes, some time apart, as one picture: rates, latencies, health. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from marketpulse.app.observing.readings import Labels, Reading, Samples, quantile, together
 from marketpulse.kafka.source_counts import SHARED
+from marketpulse.ports import LogView
 
 _ENGINE = "process-"
 _ROWS_OUT = {"bars": ("bars_closed", "bars_revised"), "alerts": ("alerts_raised", "alerts_cleared", "alerts_withdrawn")}
@@ -19,6 +20,8 @@ class Look:
     now_ms: int
     readings: Sequence[Reading]
     free_bytes: int
+    disk_bytes: int = 0  # free and used; 0: not known
+    log: LogView = field(default_factory=lambda: LogView(0))
 
     @property
     def sums(self) -> Samples:
@@ -68,6 +71,12 @@ class Span:
             buckets[bound] = buckets.get(bound, 0.0) + count
         p50, p99 = (quantile(buckets, share) for share in (0.5, 0.99))
         return {"p50_ms": None if p50 is None else 1e3 * p50, "p99_ms": None if p99 is None else 1e3 * p99}
+
+
+def last_of(looks: Sequence[Look], seconds: float) -> Span:
+    """The looks of the last so many seconds, as far as there are so many."""
+    wanted = looks[-1].at_s - seconds
+    return Span(next(look for look in looks if look.at_s >= wanted or look is looks[-1]), looks[-1])
 
 
 def picture(span: Span, longer: Span) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 import contextlib
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import psutil
 
-from marketpulse.telemetry import read_metrics
+from marketpulse.settings import ServeSettings
+from marketpulse.telemetry import TROUBLE_HEADER, read_metrics
 
 _ANSWER_S = 2.0
 _AT_ONCE = 8
@@ -85,33 +87,38 @@ def _read(path: Path) -> Reading | None:
                 used += sum(child.cpu_times()[:2])
                 memory += child.memory_info().rss
     try:
-        text = _get(port, "/metrics")
-        trouble = _trouble(port)
+        text, trouble = _metrics(port, _ANSWER_S)
     except OSError as error:
-        return Reading(name, pid, f"it does not answer ({error})", Samples(), used, memory, started, url)
-    return Reading(name, pid, trouble, parse(text), used, memory, started, url)
+        why = getattr(error, "reason", error)  # of urllib's own error: what it wraps
+        return Reading(name, pid, f"it does not answer ({why})", Samples(), used, memory, started, url)
+    return Reading(name, pid, trouble or None, parse(text), used, memory, started, url)
 
 
 def samples_of(run_file: Path, within_s: float) -> Samples:
     """What the process of this run file says of itself; nothing where it does not answer within this time."""
     try:
-        return parse(_get(int(json.loads(run_file.read_text())["metrics_port"]), "/metrics", within_s))
+        return parse(_metrics(int(json.loads(run_file.read_text())["metrics_port"]), within_s)[0])
     except (OSError, ValueError, KeyError):
         return Samples()
 
 
-def _get(port: int, path: str, within_s: float = _ANSWER_S) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=within_s) as answer:
-        return str(answer.read().decode())
+def ask_health(url: str, settings: ServeSettings) -> dict[str, Any] | None:
+    """What the page's server at this address says of the pipeline (`/api/health`); None: no answer within two seconds."""
+    token = settings.token
+    headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+    asked = urllib.request.Request(f"{url.rstrip('/')}/api/health", headers=headers)  # noqa: S310  (our own URL)
+    try:
+        with urllib.request.urlopen(asked, timeout=_ANSWER_S) as answer:  # noqa: S310
+            health = json.loads(answer.read())
+    except (OSError, ValueError):
+        return None
+    return health if isinstance(health, dict) else None
 
 
-def _trouble(port: int) -> str | None:
-    for path in ("/live", "/ready"):
-        try:
-            _get(port, path)
-        except urllib.error.HTTPError as answer:
-            return answer.read().decode(errors="replace").strip() or f"status {answer.code}"
-    return None
+def _metrics(port: int, within_s: float) -> tuple[str, str]:
+    """A process's metrics, and why it does not do its work."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=within_s) as answer:
+        return answer.read().decode(), unquote(answer.headers.get(TROUBLE_HEADER, ""))
 
 
 def parse(text: str) -> Samples:

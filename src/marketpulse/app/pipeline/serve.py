@@ -93,9 +93,9 @@ def serve_feed(
     """Serve `stored` rows, then what a feed brings; `connect` waits for the feed, and has none when told to stop."""
     recent = RecentAlerts()
     parts: dict[str, Part] = {"market": MarketPart(), "recent_alerts": recent, "alerts": AlertsFeed()}
-    board = Board(settings.serve.history_bars, parts=parts)
+    observer = Observer(settings.data_dir, SystemClock(), lambda: board.log())  # each reads the other
+    board = Board(settings.serve.history_bars, parts=parts, health=observer.health)
     runs = SqlRuns(lambda: _query_pool(settings), settings.sql)
-    observer = Observer(settings.data_dir, SystemClock())
     scores = _score_watch(settings, observer)
     sources = SourcesApi(scores)
     pipeline = PipelineApi(board, observer, lambda: KafkaDeadLetters(settings))

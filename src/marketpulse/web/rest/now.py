@@ -17,7 +17,6 @@ _NAMES = (
     "symbol", "last", "last_time_ms", "reference", "reference_kind", "simulated", "venue", "timeframes",
     "bid", "bid_size", "ask", "ask_size",
 )  # fmt: skip
-_STATUS: dict[bool | None, str] = {True: "ok", False: "log_away", None: "starting"}
 
 
 class Nothing(BaseModel):
@@ -55,10 +54,19 @@ class Symbols(BaseModel):
     symbols: list[Quote]
 
 
+class Reason(BaseModel):
+    severity: Literal["down", "degraded"]
+    what: str = Field(description="what is wrong")
+    do: str = Field(description="what to do about it")
+
+
 class Health(BaseModel):
     """Rates are per second over 5 s, latencies milliseconds over 10 s; null: not known yet."""
 
-    status: Literal["ok", "log_away", "starting"]
+    status: Literal["ok", "degraded", "down", "starting"] = Field(
+        description="down: rows do not reach their readers now"
+    )
+    reasons: list[Reason] = Field(description="why it is not ok, the worst first")
     events_per_s: float | None
     bars_per_s: float | None
     latency_p50_ms: float | None
@@ -116,9 +124,8 @@ class NowApi:
         return tell(request, {**head, "symbols": quotes})
 
     async def health(self, asked: Annotated[Nothing, Query()]) -> Response:  # noqa: ARG002
-        """Whether the log is there, and how far behind the pipeline is."""
-        figures = self._board.figures()
-        body = orjson.dumps({"status": _STATUS[figures["broker_reachable"]], **figures})
+        """Whether the pipeline does its work, why not, and how far behind it is. The HTTP status is 200 in every case."""
+        body = orjson.dumps(self._board.figures())
         return Response(body, headers={"cache-control": "no-store"}, media_type="application/json")
 
     async def metrics(self, asked: Annotated[Nothing, Query()]) -> Response:  # noqa: ARG002

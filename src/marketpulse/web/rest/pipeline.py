@@ -55,9 +55,7 @@ class PipelineApi:
             self._desk.close()
 
     async def pipeline(self) -> Response:
-        figures = self._board.figures()
-        drawn = self._watch.picture(broker_reachable=figures["broker_reachable"], engine_lag=figures["lag_records"])
-        return tell_fresh({"figures": figures, "pipeline": drawn})
+        return tell_fresh({"figures": self._board.figures(), "pipeline": self._watch.picture()})
 
     async def letters(self, limit: Annotated[int, Query(ge=1, le=LETTERS_MAX)] = 100) -> Response:
         return await self._answered(lambda desk: {"letters": desk.newest(limit)})

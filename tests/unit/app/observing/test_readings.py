@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from marketpulse.app.observing import Observer
 from marketpulse.app.observing.findings import Finding, find
 from marketpulse.app.observing.picture import Look, Span, labelled, picture
 from marketpulse.app.observing.readings import DIED, Labels, Reading, Samples, parse, quantile, read_processes, together
-from marketpulse.clock import SystemClock
+from marketpulse.clock import ManualClock, SystemClock
+from marketpulse.ports import LogView, PipelineStats
 from marketpulse.telemetry import Health, TelemetryServer
 from waiting import wait_until
+
+NOW_MS = 60_000
 
 
 def samples(**counts: float) -> Samples:
@@ -107,24 +111,35 @@ def test_a_process_is_read_one_that_died_is_told_and_one_that_is_not_ready_says_
 
 
 def test_nothing_is_known_before_the_first_look_and_it_looks_again_while_watched(tmp_path: Path, port: int) -> None:
-    observer = Observer(tmp_path, SystemClock())
-    assert observer.picture(broker_reachable=True, engine_lag=0) is None
-    assert observer.samples() is None
+    clock, seen = ManualClock(), [LogView(NOW_MS)]
+    observer = Observer(tmp_path, clock, lambda: seen[0])
+    assert (observer.picture(), observer.samples(), observer.health()["status"]) == (None, None, "starting")
     observer.look()
     assert observer.samples() is not None
-    drawn = observer.picture(broker_reachable=False, engine_lag=0)
-    assert drawn is not None
-    assert [finding["severity"] for finding in drawn["findings"]] == ["bad"]
+    clock.sleep(10)
+    assert observer.health()["status"] == "starting"
+    for at_s, view, status in (
+        (25, LogView(NOW_MS), "down"),
+        (1, log(), "ok"),
+        (1, log(9, p0=5), "degraded"),
+        (1, log(reachable=False), "down"),
+    ):
+        clock.sleep(at_s)
+        observer.look()
+        seen[0] = view
+        health, drawn = observer.health(), observer.picture()
+        assert drawn is not None
+        assert (health["status"], health["reasons"]) == (status, drawn["findings"])
     write_run_file(tmp_path / "run", "serve", os.getpid(), port)
     times: set[int] = set()
 
     def looked_thrice() -> bool:
-        if drawn := observer.picture(broker_reachable=True, engine_lag=0):
+        if drawn := observer.picture():
             times.add(drawn["now_ms"])
             assert [p["name"] for p in drawn["processes"]] == ["serve"]
         return len(times) >= 3
 
-    with contextlib.closing(Observer(tmp_path, SystemClock())) as observer:
+    with contextlib.closing(Observer(tmp_path, SystemClock(), lambda: LogView(NOW_MS))) as observer:
         observer.start()
         wait_until(looked_thrice)
 
@@ -199,43 +214,135 @@ def test_suspect_rows_are_counted_by_rule_over_sources_and_counts_come_the_large
     assert list(labelled(by_why, "why").items()) == [("c", 9), ("a", 1)]
 
 
-def findings(first: Look, last: Look, *, reachable: bool | None = True, lag: int | None = 0) -> list[Finding]:
-    span = Span(first, last)
-    return find(span, picture(span, span), broker_reachable=reachable, engine_lag=lag)
+def log(lag: int = 0, *, reachable: bool = True, newest_row_ms: int | None = None, **stalled: float) -> LogView:
+    """`p3=7.0`: the engine has taken in nothing of partition 3 for 7 s."""
+    still = {int(name[1:]): seconds for name, seconds in stalled.items()}
+    return LogView(NOW_MS, PipelineStats(0, lag, 0, 0, reachable, still), newest_row_ms)
 
 
-@pytest.mark.parametrize(("last", "words"), [
-    (look(60, reading("serve", trouble="starting")), "serve does not do its work: starting"),
-    (look(60, reading("up", child_restarts__child_serve=1)), "serve died and was started again once in the last minute"),
-    (look(600, reading("up", child_restarts__child_serve=3)), "3 times in the last 10 minutes"),
-    (look(60, reading("verify", parity_rows_checked=9, parity_drift_rows=2)), "2 stored rows are not what the log gives"),
-    (look(60, reading("produce-x", source_errors__source_x=4)), "The source x failed 4 times"),
-    (look(60, reading("produce-x", spool_rows__source_x=1_234, spool_age_seconds__source_x=70)), "1,234 rows of the source x wait on the disk for the broker, the oldest for 70 s"),
-    (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "x is 90 s behind the log's time"),
-    (look(60, reading("sink-lake", sink_errors__sink_lake=1)), "The store lake failed once"),
-    (look(60, reading("sink-lake", sink_lag_records__sink_lake=60_000)), "lake has 60,000 records still to store"),
-    (look(60, reading("produce-x", **LOST)), "did not bring 12 trades, and its far end cannot give them any more"),
-    (look(60, free=2 * 10**9), "Only 2.0 GB are free"),
+def findings(*looks: Look, log: LogView = log()) -> list[Finding]:  # noqa: B008
+    seen = [*looks[:-1], replace(looks[-1], log=log)]
+    return find(seen, picture(Span(seen[0], seen[-1]), Span(seen[0], seen[-1])))
+
+
+RESTARTED: Any = {"child_restarts__child_serve__end_SIGKILL": 1}
+
+
+@pytest.mark.parametrize(("last", "severity", "words"), [
+    (look(60, reading("serve", trouble="starting")), "note", "serve does not do its work: starting"),
+    (look(90, reading("serve", trouble="starting")), "degraded", "serve does not do its work: starting"),
+    (look(60, reading("process-0", trouble="it has died")), "down", "process-0 does not do its work: it has died"),
+    (look(10, reading("up", **RESTARTED)), "degraded", "serve died (SIGKILL) and was started again once in the last minute"),
+    (look(60, reading("verify", parity_rows_checked=9, parity_drift_rows=2)), "degraded", "2 stored rows are not what the log gives"),
+    (look(10, reading("produce-x", source_errors__source_x=4)), "degraded", "The source x failed 4 times"),
+    (look(10, reading("produce-x", source_errors__source_x=4, rows_produced__source_x__type_trade=1)), "note", "The source x failed 4 times"),
+    (look(60, reading("produce-x", stream_reconnects__source_x__why_silence=2)), "degraded", "x is silent while its market is open: connected anew 2 times"),
+    (look(60, reading("produce-x", spool_rows__source_x=1_234, spool_age_seconds__source_x=70)), "degraded", "1,234 rows of the source x wait on the disk for the broker, the oldest for 70 s"),
+    (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "degraded", "x is 90 s behind the log's time"),
+    (look(10, reading("sink-lake", sink_errors__sink_lake=1)), "degraded", "The store lake failed once"),
+    (look(60, reading("produce-x", **LOST)), "note", "did not bring 12 trades, and its far end cannot give them any more"),
+    (look(60, free=2 * 10**9), "degraded", "Only 2.0 GB are free"),
+    (look(60, free=10**8), "down", "Only 0.1 GB are free"),
 ])  # fmt: skip
-def test_what_is_wrong_is_named(last: Look, words: str) -> None:
+def test_what_is_wrong_is_named(last: Look, severity: str, words: str) -> None:
     names = [(r.name, r.pid) for r in last.readings]
     (finding,) = findings(look(0, *(reading(name, pid) for name, pid in names)), last)
     assert words in finding.what
-    assert finding.do.endswith(".")
+    assert (finding.severity, finding.do[-1]) == (severity, ".")
 
 
-def test_dead_letters_have_their_most_frequent_reason_the_worst_comes_first_and_good_is_silent() -> None:
-    for letters, said in (
-        ({"bad_price": 2}, "2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18."),
-        ({"bad_price": 2, "not_json": 5}, "7 records were set aside in the last minute, 5 of them since the value is not a JSON object"),
+@pytest.mark.parametrize(("now", "severity", "words"), [
+    (LogView(NOW_MS), "down", "The log (Kafka) does not answer."),
+    (log(9, reachable=False, p0=90), "down", "The log (Kafka) does not answer."),
+    (log(1, p0=4.9), None, ""),
+    (log(1, p0=5.1), "degraded", "The engine has taken in nothing for 5 s, and 1 record of the log wait"),
+    (log(70_000, p0=31, p1=31), "down", "nothing for 31 s, and 70,000 records of the log wait"),
+    (log(9, p0=0, p3=7, p4=8), "degraded", "Nobody takes in partitions 3, 4 of `market`: nothing for 8 s."),
+    (log(70_000, p0=0), "note", "catches up: it has 70,000 records"),
+    (log(newest_row_ms=62_001), "degraded", "The broker's clock is 2 s ahead of this machine's."),
+])  # fmt: skip
+def test_the_log_and_how_far_the_engine_is_are_judged_by_partition(
+    now: LogView, severity: str | None, words: str
+) -> None:
+    found = findings(look(0), look(60), log=now)
+    assert [f.severity for f in found] == ([severity] if severity else [])
+    assert all(words in f.what for f in found)
+
+
+def test_a_lag_that_grows_for_half_a_minute_a_store_a_minute_behind_and_many_letters_degrade_it_until_they_end() -> (
+    None
+):
+    def seen(lags: list[int]) -> list[Look]:
+        """A look every 10 s, 100 records a second come."""
+        return [
+            replace(look(10.0 * i), log=LogView(NOW_MS, PipelineStats(1_000 * i, lag, 0, 0, broker_reachable=True)))
+            for i, lag in enumerate(lags)
+        ]
+
+    for lags, words in (
+        ([0, 500, 1_000, 1_500, 2_000], ["The engine falls behind: 2,000 records of the log wait, more every second."]),
+        ([0, 500, 1_000, 1_500], ["The engine falls behind: 1,500 records of the log wait, more every second."]),
+        ([0, 500, 1_000], []), ([0, 100, 200, 300, 400], []), ([0, 900, 1_000, 1_000, 1_000], []), ([2_000, 1_500, 1_000, 700, 650], []),
     ):  # fmt: skip
-        counts: dict[str, Any] = {f"dead_letters__reason_{reason}": count for reason, count in letters.items()}
+        *before, last = seen(lags)
+        assert [f.what for f in findings(*before, last, log=last.log)] == words, lags
+
+    def store(at_s: float, lag: int, read: int) -> Look:
+        return look(at_s, reading("sink-lake", sink_lag_records__sink_lake=lag, records_consumed__topic_bars=read))
+
+    (behind,) = findings(store(0, 600, 0), store(60, 900, 599))
+    assert (behind.severity, behind.what) == (
+        "degraded",
+        "The store lake is more than a minute behind: 900 records wait.",
+    )
+    assert findings(store(0, 600, 0), store(60, 900, 600)) == findings(store(0, 600, 0), store(60, 0, 599)) == []
+
+    def letters(at_s: float, letters: int, records: int) -> Look:
+        return look(
+            at_s, reading("process-0", dead_letters__reason_bad_price=letters, records_consumed__topic_market=records)
+        )
+
+    for later, severity in (
+        (letters(60, 10, 999), "degraded"),
+        (letters(60, 10, 1_000), "note"),
+        (letters(60, 9, 9), "note"),
+    ):
+        assert [f.severity for f in findings(letters(0, 0, 0), later)] == [severity]
+    assert [f.severity for f in findings(letters(0, 0, 0), letters(60, 50, 99), letters(130, 50, 99))] == ["note"]
+
+
+def test_a_disk_that_is_full_within_the_hour_and_a_clock_that_jumps_degrade_it() -> None:
+    full, free = 10**13, 6 * 10**11
+    assert findings(look(0, free=free), replace(look(60, free=free - 10**8), disk_bytes=full)) == []
+    (small,) = findings(look(0), replace(look(60, free=4 * 10**11), disk_bytes=full))
+    assert small.what == "Only 400.0 GB are free where the data is, and at this rate they last 1 min."
+    (soon,) = findings(look(0, free=free), replace(look(60, free=free - 2 * 10**10), disk_bytes=full))
+    assert soon.what == "Only 580.0 GB are free where the data is, and at this rate they last 29 min."
+    (jump,) = findings(look(0), replace(look(60), now_ms=53_000))
+    assert (jump.severity, jump.what) == ("degraded", "The clock of this machine jumped by -7 s.")
+    assert findings(look(0), replace(look(60), now_ms=61_900)) == []
+    assert findings(look(0), replace(look(60), now_ms=53_000), replace(look(121), now_ms=114_000)) == []
+
+
+def test_a_fault_that_is_over_is_a_note_dead_letters_have_their_reason_and_the_worst_comes_first() -> None:
+    failed = (
+        ("up", RESTARTED),
+        ("sink-lake", {"sink_errors__sink_lake": 1}),
+        ("produce-x", {"source_errors__source_x": 1}),
+    )
+    for name, counts in failed:
+        before, after = look(0, reading(name)), look(10, reading(name, **counts))
+        assert [f.severity for f in findings(before, after)] == ["degraded"]
+        assert [f.severity for f in findings(before, after, replace(after, at_s=26, now_ms=26_000))] == ["note"]
+    for said, letters in (
+        ("2 records were set aside in the last minute: a price is not above 0 and finite, or above 1e18.", {"bad_price": 2}),
+        ("7 records were set aside in the last minute, 5 of them since the value is not a JSON object", {"bad_price": 2, "not_json": 5}),
+    ):  # fmt: skip
+        counts = {f"dead_letters__reason_{reason}": count for reason, count in letters.items()}
         (finding,) = findings(look(0, reading("process-0")), look(60, reading("process-0", **counts)))
         assert finding.what.startswith(said)
-        assert finding.what == said or len(letters) > 1
-    well = look(0, reading("serve")), look(60, reading("serve"))
-    assert findings(*well) == findings(*well, reachable=None, lag=None) == []
-    last = look(60, reading("sink-lake", sink_errors__sink_lake=1), free=10**8)
-    told = findings(look(0, reading("sink-lake")), last, reachable=False, lag=90_000)
-    assert [finding.severity for finding in told] == ["bad", "bad", "warn", "warn"]
+    assert findings(look(0, reading("serve")), look(60, reading("serve"))) == []
+    last = look(10, reading("sink-lake", sink_errors__sink_lake=1), free=10**8)
+    told = findings(look(0, reading("sink-lake")), last, log=log(90_000, reachable=False))
+    assert [finding.severity for finding in told] == ["down", "down", "degraded"]
     assert "Kafka" in told[0].what

@@ -36,7 +36,7 @@ from marketpulse.settings import (
     YahooSettings,
 )
 from marketpulse.sources.rest.polled import PolledSource
-from marketpulse.telemetry import Health
+from marketpulse.telemetry import Health, TelemetryServer
 from moving_feed import MovingFeed
 from refused import assert_raises
 from vendor_server import Reply, VendorServer, recorded, scripted, vendor
@@ -47,7 +47,9 @@ class Running:
     """`serve` in a thread, until it is told to stop."""
 
     def __init__(self, feed: Any, folder: Path, stored: Iterable[FeedBatch] = ()) -> None:
-        self.life = Lifecycle("serve", threading.Event(), Health(), folder / "run" / "serve.json", 0)
+        health = Health()
+        self._telemetry = TelemetryServer(health)
+        self.life = Lifecycle("serve", threading.Event(), health, folder / "run" / "serve.json", self._telemetry.port)
         self.settings = Settings(data_dir=folder, serve={"port": 0})
         self.raised: MarketPulseError | None = None
         self._connect: Callable[[], Any] = feed if callable(feed) else lambda: feed
@@ -60,6 +62,8 @@ class Running:
             serve_feed(self._connect, self.settings, self.life, self._stored)
         except MarketPulseError as error:
             self.raised = error
+        finally:
+            self._telemetry.close()
 
     def get(self, path: str) -> dict[str, Any]:
         wait_until(self.life.run_file.exists)
@@ -149,7 +153,7 @@ def test_a_fault_that_passes_is_shown_and_outlived_and_one_for_a_person_ends_the
     running = Running(feed, tmp_path)
     running.health_until("ok")
     feed.fault = Retryable("the broker is away")
-    running.health_until("log_away")
+    running.health_until("down")
     feed.fault = None
     running.health_until("ok")
     feed.fault = Fatal("the topics may not be read")

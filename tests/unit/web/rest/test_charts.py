@@ -141,7 +141,7 @@ def room() -> Iterator[Room]:
 def test_the_picture_has_the_strips_figures_and_a_desk_that_is_closed_after_sends_letters_again(room: Room) -> None:
     answer = ask(room.app, "/api/pipeline").json()
     assert (answer["pipeline"], answer["figures"]["symbols"]) == ({"findings": []}, 0)
-    assert room.watch.mock_calls == [call.picture(broker_reachable=None, engine_lag=None)]
+    assert room.watch.mock_calls == [call.picture()]
     assert ask(room.app, "/api/dead-letters").json() == {"letters": [LETTER]}
     sent = room.send(3, 7, '{"price": 1.5}')
     assert sent.json() == {"sent_to": {"topic": "market", "partition": 1, "offset": 2}}
