@@ -13,7 +13,7 @@ BIN = .venv/bin
 # ask for, every process of a pipeline compiles its thousand modules anew.
 export PYTHONDONTWRITEBYTECODE =
 # Test processes side by side, each with a broker of its own: they wait for a third of their time. 0 runs them in this one (for a debugger).
-WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 2 ? 3 : n < 4 ? n + 1 : n)))
+WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? 4 : n)))
 PYTHON_CODE = src tests bench docs .ci requirements/install.py
 LOCK = .venv/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)

@@ -78,7 +78,7 @@ class Poisoner:
     """Puts poison into topics, and knows what letters have to come of it."""
 
     def __init__(self, broker: EmbeddedBroker, settings: Settings) -> None:
-        self._logs = broker.log_file.parents[1] / "broker" / "storage"
+        self.logs = broker.log_file.parents[1] / "broker" / "storage"
         self._bootstrap, self._settings = broker.bootstrap, settings
         self.expected: list[Letter] = []
 
@@ -86,7 +86,7 @@ class Poisoner:
         content, edit, count, reason = POISON[kind]
         base = produce_raw(self._bootstrap, topic, partition, content())
         if edit is not None:
-            patch_on_disk(self._logs, topic, partition, base, edit)
+            patch_on_disk(self.logs, topic, partition, base, edit)
         self.expected.append((topic, partition, base, reason))
         assert BareTopic(self._bootstrap, topic).end(partition) == base + count
 
@@ -135,11 +135,24 @@ def shown_prices(settings: Settings, symbol: str, count: int) -> list[float]:
     return sorted(prices)
 
 
+def read_to_end(reader: KafkaForeignTopic, count: int) -> list[bytes | None]:
+    values: list[bytes | None] = []
+    reader.seek({})
+
+    def ended() -> bool:
+        values.extend(value for records in reader.poll(0.2) for value in records.values)
+        return len(values) >= count and reader.at_end()
+
+    wait_until(ended)
+    reader.close()
+    return values
+
+
 def test_poison_in_the_log_and_in_a_topic_of_results_costs_no_row_and_is_noted_once(
     settings: Settings, poisoner: Poisoner
 ) -> None:
     pipeline, market, bars = Pipeline(settings), settings.topic("market"), settings.topic("bars")
-    ticks = [trade("AA", 10.0 * i, 100 + i, 1, trade_id=str(i)) for i in range(2 * len(POISON) + 2)]
+    ticks = [trade("AA", 10.0 * i, 100 + i, 1, trade_id=str(i)) for i in range(len(POISON) + 3)]
     half = len(POISON) + 1
     pipeline.write(HELLO, ticks[0])
     for kind, tick in zip(POISON, ticks[1:half], strict=True):
@@ -154,7 +167,7 @@ def test_poison_in_the_log_and_in_a_topic_of_results_costs_no_row_and_is_noted_o
         wait_until(lambda: stored_prices(settings, "AA") == expected, "the lake has every bar")
         wait_until(poisoner.all_noted, "every poison is noted")
         (partition,) = {r.partition for r in BareTopic.of(settings, "bars").committed()}
-    for kind in POISON:  # while nobody reads: what is changed on the disk would be read before
+    for kind in ("unpacks to 20 MB (gzip)", "bad checksum", "broken inside"):  # while nobody reads: what is changed on the disk would be read before
         poisoner.put(bars, partition, kind)
         tombstone = produce_raw(str(settings.kafka.bootstrap_servers), bars, partition, batch([record(None)]))
         poisoner.expected.append((bars, partition, tombstone, "unreadable_row"))
@@ -195,20 +208,24 @@ def test_a_foreign_topic_is_read_past_poison_and_past_several_in_a_row(
         poisoner.put(topic.name, 0, kind)
     topic.write([b"last"])
     for _ in range(2):
-        reader = KafkaForeignTopic(settings, topic.name)
-        values: list[bytes | None] = []
-        reader.seek({})
-
-        def ended(reader: KafkaForeignTopic = reader, values: list[bytes | None] = values) -> bool:
-            values.extend(value for records in reader.poll(0.2) for value in records.values)
-            return len(values) >= 2 and reader.at_end()
-
-        wait_until(ended)
-        reader.close()
-        assert values == [b"first", b"last"]
+        assert read_to_end(KafkaForeignTopic(settings, topic.name), 2) == [b"first", b"last"]
         found = Counter(poisoner.places()) - noted_before
         silent = kind in ("control key too short", "broken inside")  # then their borders cannot be told
         assert found == Counter(poisoner.expected[:1] if silent else poisoner.expected)
+    topic.delete()
+
+
+def test_what_can_be_read_between_two_batches_that_nothing_is_said_of_is_read(
+    settings: Settings, poisoner: Poisoner
+) -> None:
+    topic = BareTopic(settings.kafka.bootstrap_servers, f"foreign-{uuid.uuid4().hex[:8]}")
+    topic.make(1)
+    for marks in ("abcd", "e", "fgh"):
+        base = produce_raw(str(topic.bootstrap), topic.name, 0, rows_of(*marks))
+        patch_on_disk(poisoner.logs, topic.name, 0, base, break_inside)
+        topic.write([marks.encode()])
+    assert read_to_end(KafkaForeignTopic(settings, topic.name), 3) == [b"abcd", b"e", b"fgh"]
+    assert [x[2] for x in poisoner.places() if x[0] == topic.name] == [0, 5, 7]
     topic.delete()
 
 
@@ -224,17 +241,7 @@ def test_records_above_any_limit_are_let_go_by_their_place_and_the_rest_is_read(
         topic.write([b"good"])
     headers = [(b"h", b"")] * 200_000
     produce_raw(str(topic.bootstrap), topic.name, 0, batch([record(b"many headers", headers=headers)], "gzip"))
-    reader = KafkaForeignTopic(settings, topic.name)
-    values: list[bytes | None] = []
-    reader.seek({})
-
-    def ended() -> bool:
-        values.extend(value for records in reader.poll(0.2) for value in records.values)
-        return len(values) >= 4 and reader.at_end()
-
-    wait_until(ended)
-    reader.close()
-    assert values == [b"0", b"good", b"good", b"many headers"]
+    assert read_to_end(KafkaForeignTopic(settings, topic.name), 4) == [b"0", b"good", b"good", b"many headers"]
     places = [x for x in poisoner.places() if x[0] == topic.name]
     assert places == [(topic.name, 0, offset, "too_large") for offset in (1, 3)]
     topic.delete()

@@ -1,7 +1,9 @@
 """What of a partition cannot be read, to the offset: found by a client of its own that looks at one batch at a time.
 
 The library says where an unreadable batch begins and not where it ends, so the end is searched for: an offset inside
-the batch brings the same base offset again, one behind it a record, another batch or the end of the partition.
+the batch brings the same base offset again, one behind it a record, another batch or the end of the partition. Of a batch
+that the library says nothing about even the base is not known, and the next such batch looks the same: its offsets are
+looked at one by one, the first 256, so that what can be read between two of them is not stepped over with them.
 """
 
 import json
@@ -24,9 +26,10 @@ UNREADABLE = frozenset({*_OF_BATCHES, KafkaError._UNDERFLOW, KafkaError.INVALID_
 """Codes of the library and of the broker that say of a batch that it cannot be read, now or ever."""
 
 _LARGEST_ANSWER_BYTES = 128 * 1024 * 1024  # a broker takes requests of 100 MiB
-_POLL_S = 0.3
-_ANSWERS = 10  # that bring nothing and move nothing: it is not the broker or the machine that is slow
-_STATISTICS_MS = 100
+_POLL_S = 0.05
+_ANSWERS = 5  # that bring nothing and move nothing: it is not the broker or the machine that is slow
+_STATISTICS_MS = 20
+_ONE_BY_ONE = 256
 _CALL_S = 10.0
 _TOGETHER, _TOGETHER_S = 1_000, 5.0  # of batches that follow each other
 _SIZE = re.compile(r"of (\d+) bytes|\((\d+) bytes\)")
@@ -92,6 +95,10 @@ class _Look:
     size: int
     why: str = ""
 
+    def is_like(self, base: int) -> bool:
+        """Whether it is of an unreadable batch with this base offset, as far as the library tells."""
+        return not self.is_readable and self.offset == base
+
 
 class _Probe:
     """Reads one partition batch by batch, uncommitted rows too."""
@@ -129,7 +136,7 @@ class _Probe:
         look = self.look(offset)
         while not look.is_readable and len(found) < _TOGETHER:
             first = max(offset, look.offset)
-            last, behind = self._end_of(first)
+            last, behind = self._end_of(first, look)
             found.append(Unreadable(self._topic, self._partition, first, last, look.size, "unreadable_batch", look.why))
             if time.monotonic() > give_up or behind.offset not in (-1, last + 1):
                 break
@@ -181,27 +188,30 @@ class _Probe:
             self._answers_before, self._next_offset = answered, next_offset
         self._answers = answered - self._answers_before
 
-    def _end_of(self, first: int) -> tuple[int, _Look]:
-        """The last offset of the batch that begins at `first`, and what stands behind it."""
-        high = self.end()
-        inside, step = first, 1
-        outside = min(first + 1, high)
+    def _end_of(self, first: int, look: _Look) -> tuple[int, _Look]:
+        """The last offset of the batch that begins at `first` and gives this look, and what stands behind it."""
+        inside, behind = self._last(first, look.offset)
+        if look.offset >= 0 and behind.is_like(-1):  # the inside of some batches is silent, and so may the next batch be
+            return self._last(inside + 1, -1)
+        return inside, behind
+
+    def _last(self, inside: int, base: int) -> tuple[int, _Look]:
+        """The last of the offsets from `inside` on that look like this, and the look behind it."""
+        high, step, one_by_one = self.end(), 1, inside + (_ONE_BY_ONE if base < 0 else 0)
+        outside = min(inside + 1, high)
         behind = self.look(outside)
-        while self._is_inside(behind, first) and outside < high:  # ever further, then halfway between
-            inside, step = outside, 2 * step
-            outside = min(inside + step, high)
+        while behind.is_like(base) and outside < high:  # ever further, then halfway between
+            step *= 2 if outside >= one_by_one else 1
+            inside, outside = outside, min(outside + step, high)
             behind = self.look(outside)
         while outside - inside > 1:
             middle = (inside + outside) // 2
             look = self.look(middle)
-            if self._is_inside(look, first):
+            if look.is_like(base):
                 inside = middle
             else:
                 outside, behind = middle, look
         return inside, behind
-
-    def _is_inside(self, look: _Look, first: int) -> bool:
-        return not look.is_readable and look.offset in (-1, first)
 
     def _span(self) -> tuple[int, int]:
         try:

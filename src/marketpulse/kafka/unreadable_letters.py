@@ -25,7 +25,7 @@ _AGAIN_S, _AGAIN_S_MOST = 0.1, 2.0
 _LONGEST_MS = 10_000
 _CALL_S = 10.0
 _READ_S = 30.0
-_AT_ONCE = 2_000
+_AT_ONCE, _WAIT_MS = 2_000, 10
 
 
 def write_dead_letters(settings: Settings, letters: Sequence[DeadLetter]) -> None:
@@ -74,7 +74,7 @@ def _written_keys(settings: Settings, keys: Collection[bytes]) -> set[bytes]:
     topic = settings.topic("dead-letters")
     config = client_config(
         settings, "consumer", group_id="marketpulse-unreadable", isolation_level="read_committed",
-        auto_offset_reset="earliest", enable_partition_eof=True,
+        auto_offset_reset="earliest", enable_partition_eof=True, fetch_wait_max_ms=_WAIT_MS,
     )  # fmt: skip
     consumer = Consumer(config)
     found: set[bytes] = set()
@@ -86,7 +86,7 @@ def _written_keys(settings: Settings, keys: Collection[bytes]) -> set[bytes]:
         open_ends = set(known.partitions)
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in open_ends])
         while open_ends and time.monotonic() < give_up:
-            for message in consumer.consume(_AT_ONCE, 0.1):
+            for message in consumer.consume(_AT_ONCE, _WAIT_MS / 1e3):
                 error, partition = message.error(), cast(int, message.partition())
                 if error is None:
                     found |= {message.key()} & set(keys)  # type: ignore[arg-type]

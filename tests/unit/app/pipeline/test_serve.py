@@ -43,6 +43,12 @@ from vendor_server import Reply, VendorServer, recorded, scripted, vendor
 from waiting import wait_until
 
 
+@pytest.fixture(autouse=True)
+def _counts_of_other_tests_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of the same process, and its server's health would have them."""
+    monkeypatch.setattr("marketpulse.telemetry.metrics_text", lambda: (b"", "text/plain"))
+
+
 class Running:
     """`serve` in a thread, until it is told to stop."""
 
