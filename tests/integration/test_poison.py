@@ -167,7 +167,11 @@ def test_poison_in_the_log_and_in_a_topic_of_results_costs_no_row_and_is_noted_o
         wait_until(lambda: stored_prices(settings, "AA") == expected, "the lake has every bar")
         wait_until(poisoner.all_noted, "every poison is noted")
         (partition,) = {r.partition for r in BareTopic.of(settings, "bars").committed()}
-    for kind in ("unpacks to 20 MB (gzip)", "bad checksum", "broken inside"):  # while nobody reads: what is changed on the disk would be read before
+    for kind in (
+        "unpacks to 20 MB (gzip)",
+        "bad checksum",
+        "broken inside",
+    ):  # while nobody reads: what is changed on the disk would be read before
         poisoner.put(bars, partition, kind)
         tombstone = produce_raw(str(settings.kafka.bootstrap_servers), bars, partition, batch([record(None)]))
         poisoner.expected.append((bars, partition, tombstone, "unreadable_row"))

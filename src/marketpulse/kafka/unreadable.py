@@ -191,7 +191,9 @@ class _Probe:
     def _end_of(self, first: int, look: _Look) -> tuple[int, _Look]:
         """The last offset of the batch that begins at `first` and gives this look, and what stands behind it."""
         inside, behind = self._last(first, look.offset)
-        if look.offset >= 0 and behind.is_like(-1):  # the inside of some batches is silent, and so may the next batch be
+        if look.offset >= 0 and behind.is_like(
+            -1
+        ):  # the inside of some batches is silent, and so may the next batch be
             return self._last(inside + 1, -1)
         return inside, behind
 
