@@ -59,7 +59,8 @@ class Observer:
         return self._judged
 
     def _judge(self, looks: list[Look]) -> dict[str, Any]:
-        if not looks or (looks[-1].log.stats is None and looks[-1].at_s - looks[0].at_s < _START_S):
+        answered = any(look.log.stats is not None and look.log.stats.broker_reachable for look in looks)
+        if not looks or (not answered and looks[-1].at_s - looks[0].at_s < _START_S):
             return _STARTING
         drawn = picture(last_of(looks, _RATES_S), last_of(looks, _WAVES_S))
         reasons = [finding for finding in find(looks, drawn) if finding.severity != "note"]
