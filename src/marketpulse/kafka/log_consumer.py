@@ -83,6 +83,18 @@ class LogConsumer(Consumer):
         self.leads: dict[str, Callable[[str, Iterable[int]], None]] = {}
         """What leads a topic's partitions into another queue, each time before they are assigned (RecordQueue)."""
 
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """As the library's."""
+        self._sought, self._look = {}, None
+        super().assign(partitions)
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """As the library's."""
+        for tp in partitions:
+            self._sought.pop((tp.topic, tp.partition), None)
+        self._look = None
+        super().incremental_assign(partitions)
+
     def poll(self, timeout: float = -1) -> Message | None:
         """As the library's."""
         give_up = time.monotonic() + timeout if timeout >= 0 else math.inf
@@ -176,7 +188,7 @@ class LogConsumer(Consumer):
             self.assignment()  # its answer comes behind the partition's end, which leads its queue away
             if (lead := self.leads.get(place.topic)) is not None:
                 lead(place.topic, [place.partition])
-            self.incremental_assign([place])
+            super().incremental_assign([place])
         except KafkaException as error:  # it went to another reader meanwhile
             get_logger().info("begin_again_refused", topic=place.topic, partition=place.partition, error=str(error))
 
@@ -190,16 +202,8 @@ class LogConsumer(Consumer):
         if now < self._watch_at:
             return
         self._watch_at = now + _WATCH_EVERY_S
-        try:
-            assigned = self.assignment()
-            positions = {(p.topic, p.partition): p.offset for p in self.position(assigned)}
-        except (KafkaException, RuntimeError):
-            return  # nothing is assigned, or it is closing
         stands: dict[Place, tuple[int, float]] = {}
-        for tp in assigned:
-            place = tp.topic, tp.partition
-            begin = self._sought[place][0] if place in self._sought else tp.offset
-            at = positions[place] if positions[place] >= 0 else begin
+        for place, at in self._positions().items():
             offset, since = self._stands_since.get(place, (at, now))
             stands[place] = (at, now) if offset != at else (offset, since)
         self._stands_since = stands
@@ -209,6 +213,16 @@ class LogConsumer(Consumer):
             end = self._end_of(place)
             if self._look is None and not 0 <= end <= max(at, 0) and now >= self._look_again_at(place, at, end):
                 self._look_at(place, at, end)
+
+    def _positions(self) -> dict[Place, int]:
+        """The next offset of each partition; empty where nothing is assigned, or while it closes."""
+        try:
+            begins = {(tp.topic, tp.partition): tp.offset for tp in self.assignment()}
+            positions = {(p.topic, p.partition): p.offset for p in self.position([TopicPartition(*p) for p in begins])}
+        except (KafkaException, RuntimeError):
+            return {}
+        sought = {place: offset for place, (offset, _) in self._sought.items() if place in begins}
+        return {**begins, **sought, **{place: at for place, at in positions.items() if at >= 0}}
 
     def _look_again_at(self, place: Place, at: int, end: int) -> float:
         """When it may be looked at: at once where it was not before; ever more seldom while its end does not move."""
@@ -244,7 +258,7 @@ class LogConsumer(Consumer):
         self._look = None
         try:
             found = look.result()
-            if found and self.position([TopicPartition(*place)])[0].offset <= at:  # below 0: nothing was read yet
+            if found and self._positions().get(place) == at:
                 self._note(found)
                 self._go_on(*place, found[-1].last + 1)
         except Retryable as error:
