@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +31,7 @@ from marketpulse.web.pages import load_assets
 PYTHON_MIN = (3, 11)
 DISK_FAIL_BYTES = 500_000_000
 DISK_WARN_BYTES = 5_000_000_000
+DISK_WARN_DAYS, DAY_S = 14, 86_400
 BROKER_WITHIN_S = 5.0
 
 
@@ -94,12 +98,32 @@ def data_directory(settings: Settings) -> Finding:
 def disk_space(settings: Settings) -> Finding:
     folder = nearest_existing(settings.data_dir)
     free = shutil.disk_usage(folder).free
+    sizes, written = data_sizes(settings.data_dir)
     found = f"{free / 1e9:,.1f} GB free at {folder}"
+    if sizes:
+        parts = ", ".join(f"{part} {size / 1e6:,.0f}" for part, size in sizes.most_common(4))
+        found += f"; the data takes {sizes.total() / 1e6:,.0f} MB ({parts}), {written / 1e6:,.0f} of it written in the last day"
     if free < DISK_FAIL_BYTES:
         return Finding("disk", Level.FAIL, found, "free some space, or move MARKETPULSE_DATA_DIR to another disk")
-    if free < DISK_WARN_BYTES:
-        return Finding("disk", Level.WARN, found, "the log and the lake grow: keep an eye on it")
+    if free < DISK_WARN_BYTES or free < DISK_WARN_DAYS * written:
+        advice = "let the lake drop old days (`[sinks.lake] retention`), or move MARKETPULSE_DATA_DIR to another disk"
+        return Finding("disk", Level.WARN, found, advice)
     return Finding("disk", Level.OK, found)
+
+
+def data_sizes(data_dir: Path) -> tuple[Counter[str], int]:
+    """The bytes that each folder of the data directory takes on the disk, and those of files written in the last day."""
+    sizes: Counter[str] = Counter()
+    written, since = 0, time.time() - DAY_S
+    for folder, _, names in os.walk(data_dir):
+        for name in names:
+            with contextlib.suppress(OSError):  # it went meanwhile
+                path = Path(folder, name)
+                file = path.lstat()
+                taken = 512 * file.st_blocks
+                sizes[path.relative_to(data_dir).parts[0]] += taken
+                written += taken if file.st_mtime > since else 0
+    return sizes, written
 
 
 def nearest_existing(folder: Path) -> Path:

@@ -60,6 +60,18 @@ def test_a_full_disk_or_broker_that_is_away_fails_a_nearly_full_one_warns(monkey
     for free, level in ((10**6, Level.FAIL), (10**9, Level.WARN), (10**12, Level.OK)):
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
         assert doctor.disk_space(load_settings()).level == level
+    day_s, data = 86_400, load_settings().data_dir
+    for part, days_old in (("lake", 0.5), ("broker", 2)):
+        (data / part).mkdir(parents=True)
+        (data / part / "rows").write_bytes(b"x" * 8_192)
+        os.utime(data / part / "rows", (0, time.time() - days_old * day_s))
+    taken = 512 * (data / "lake" / "rows").stat().st_blocks
+    assert doctor.data_sizes(data) == ({"lake": taken, "broker": taken}, taken)
+    for left_days, level in ((15, Level.OK), (13, Level.WARN)):
+        monkeypatch.setattr(doctor, "DISK_WARN_BYTES", 0)
+        monkeypatch.setattr(doctor, "DISK_FAIL_BYTES", 0)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, days=left_days: type("Usage", (), {"free": days * taken}))
+        assert doctor.disk_space(load_settings()).level == level
     assert doctor.broker(load_settings()).level == Level.OK
     monkeypatch.setattr(doctor, "BROKER_WITHIN_S", 0.5)
     away = doctor.broker(load_settings(kafka={"bootstrap_servers": "127.0.0.1:1"}))
