@@ -12,10 +12,12 @@ import pytest
 
 from dying_worker import STEPS, doomed_command
 from engine_campaign import SEEDS, Workers, assert_as_the_clean_run, campaign, stream, wait_until_taken, write
+from given_settings import changed
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
+from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 from throttled import hurried_command, throttled
 from waiting import wait_until
 
@@ -48,6 +50,15 @@ def test_a_worker_that_dies_at_every_step_of_its_work_leaves_exactly_the_rows_of
         workers.abandon()
     assert deaths.read_text().splitlines() == list(STEPS)
     assert_as_the_clean_run(kafka_settings)
+
+
+def test_a_worker_that_stops_and_goes_on_takes_no_record_twice(kafka_settings: Settings) -> None:
+    """The trades have no ids, by which the engine would know one that comes again, and no clock record follows them."""
+    pipeline = Pipeline(changed(kafka_settings, process={"clock_ms": 10_000}))
+    for part in ([HELLO, trade("AA", 1, 10, 1)], [trade("AA", 2, 11, 2)], [trade("AA", 3, 12, 4), heartbeat(200)]):
+        pipeline.run(part)
+    (bar,) = pipeline.told_of("bars", "AA", "1m")
+    assert [bar[name] for name in ("open", "close", "volume", "trade_count")] == [10, 12, 7, 3]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
