@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +10,8 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers, lists
 
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, OPEN, WIDTH
-from marketpulse.indicators.delay import DELAY_HEAD, delay_push
 from marketpulse.indicators.dominant_cycle import CYCLE_WIDTH, FIRST_BAR, SMOOTH_PERIOD, cycle_push
-from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_step, lowest_push, lowest_step
+from marketpulse.indicators.extremes import EXTREME_HEAD, highest_step, lowest_step
 from marketpulse.indicators.fast_k import fast_k_push, fast_k_step, fast_k_width, fast_push, fast_step, fast_width
 from marketpulse.indicators.money_flow import money_flow_step, money_flow_volume
 from marketpulse.indicators.rises_and_falls import RISES_WIDTH, rises_push, rises_step
@@ -22,9 +20,7 @@ from marketpulse.indicators.running_total import TOTAL_WIDTH, total_push, total_
 from marketpulse.indicators.smoothing import AVERAGE_WIDTH, ema_push, wilder_push
 from marketpulse.indicators.true_range import TRUE_RANGE_WIDTH, true_range_push, true_range_step
 from marketpulse.indicators.weighted_price import explain_price, weighted_price
-from marketpulse.indicators.window import WINDOW_HEAD, earlier, window_push
 
-ANY = lists(floats(-1e13, 1e13), min_size=1, max_size=60)
 PRICES = lists(floats(1e-8, 1e13), min_size=1, max_size=60)
 PERIODS, PLACES = integers(1, 8), integers(0, 3)
 
@@ -39,39 +35,6 @@ class Slots:
     def assert_nothing_else_was_written(self) -> None:
         self.state[self.slots] = -7.0
         assert (self.state == -7.0).all()
-
-
-@given(values=ANY, size=PERIODS, at=PLACES)
-def test_a_window_holds_the_last_values_inside_its_slots(values: list[float], size: int, at: int) -> None:
-    row = Slots(at, WINDOW_HEAD + size)
-    for i, value in enumerate(values):
-        held, place = window_push(row.state, 1, at, size, value)
-        assert held == min(i + 1, size)
-        found = [row.state[1, at + WINDOW_HEAD + earlier(place, size, bars)] for bars in range(held)]
-        assert found == values[i::-1][:held]
-    row.assert_nothing_else_was_written()
-
-
-@pytest.mark.parametrize("length", [1, 2, 7])
-def test_a_delayed_value_is_the_one_of_so_many_pushes_ago(length: int) -> None:
-    row = Slots(1, DELAY_HEAD + length)
-    for i in range(60):
-        known, past = delay_push(row.state, 1, 1, length, 100.0 + i)
-        assert known == (i >= length)
-        assert not known or past == 100.0 + i - length
-    row.assert_nothing_else_was_written()
-
-
-@given(values=ANY, period=PERIODS, at=PLACES)
-@pytest.mark.parametrize(("push", "search"), [(highest_push, max), (lowest_push, min)])
-def test_extremes_are_those_of_the_window_and_stay_inside_their_slots(
-    push: Callable[..., tuple[bool, float]], search: Callable[[Any], Any], values: list[float], period: int, at: int
-) -> None:
-    row = Slots(at, EXTREME_HEAD + period)
-    for i, value in enumerate(values):
-        found = push(row.state, 1, at, period, value)
-        assert found == (i >= period - 1, search(values[max(0, i - period + 1) : i + 1]))
-    row.assert_nothing_else_was_written()
 
 
 def test_extremes_and_running_totals_say_what_they_are_of_and_lose_no_digit() -> None:
