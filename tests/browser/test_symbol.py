@@ -40,7 +40,7 @@ class StoredStage(Stage):
 
     def __init__(self, feed: MovingFeed, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
-        begin = feed._market["AAPL"].history["1m"][0][0].open_s
+        begin = feed._market["AAPL"].history["1m"][0].open_s
         lake = LakeRows(self.settings)
         for start in range(0, OLDER, 500):
             rows = [_bar(begin - 60 * (OLDER - i), 150 + 50 * i / OLDER) for i in range(start, start + 500)]
@@ -243,7 +243,7 @@ def test_keys_clicks_and_the_legend_lead_to_a_receipt_with_a_link(stage: StoredS
 def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.freeze()
-    moment = (stage.feed._market["AAPL"].history["1m"][0][0].open_s + 6_000) * 1_000
+    moment = (stage.feed._market["AAPL"].history["1m"][0].open_s + 6_000) * 1_000
     page.goto(f"{stage.server.url}#AAPL/1m?receipt={moment}~bar")
     page.reload()
     expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()

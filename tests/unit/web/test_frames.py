@@ -16,7 +16,7 @@ from marketpulse.ports import FeedBatch
 from marketpulse.web.board import Board
 from marketpulse.web.frames import PageView, Resume, Wish, next_frame, next_frames
 from marketpulse.web.wish import read_resume, read_wish
-from page_reader import PageReader
+from page_reader import PageReader, closes, wish
 
 NO_FIGURES = -1
 
@@ -31,10 +31,6 @@ def sent(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[str
     found = frame(board, view, figures=figures)
     assert found is not None
     return found
-
-
-def closes(part: dict[str, Any]) -> list[float]:
-    return [values[5] for values in part["chart"]["rows"]]
 
 
 def on(symbol: str = "AAPL", timeframe: str = "1m") -> PageView:
@@ -257,10 +253,6 @@ def test_any_cut_of_frames_with_any_breaks_leads_to_what_the_board_says(steps: l
         chart = board.chart(*view.wanted.chart)
         rows = orjson.loads(orjson.dumps(chart["rows"] if chart else []))
         assert list(dict(sorted(reader.charts.get(view.wanted.chart, {}).items())).values()) == rows
-
-
-def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
-    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
 
 
 CHART = {"symbol": "KO", "timeframe": "1h"}
