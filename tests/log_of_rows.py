@@ -57,11 +57,11 @@ def rows_of_file(path: str, data: bytes) -> list[dict[str, Any]]:
     if path.endswith(".parquet"):
         rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
     else:
-        rows = [of_flat_line(json.loads(line)) for line in gzip.decompress(data).decode().split("\n") if line]
+        rows = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
     if "/symbol=" in path:
         assert not any("symbol" in row for row in rows)
         rows = [{"symbol": unquote(path.partition("/symbol=")[2].partition("/")[0]), **row} for row in rows]
-    return rows
+    return rows if path.endswith(".parquet") else [of_flat_line(row) for row in rows]
 
 
 def indicators(first: int, values: dict[str, float | None]) -> SinkBatch:
