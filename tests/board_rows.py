@@ -25,6 +25,10 @@ def row(symbol: str, timeframe: str, open_s: int, close: float, **other: Any) ->
     } | other  # fmt: skip
 
 
+def minute(number: int, close: float, symbol: str = "AAPL", **other: Any) -> dict[str, Any]:
+    return row(symbol, "1m", 60 * number, close, **other)
+
+
 def bars(*rows: dict[str, Any]) -> FeedBatch:
     return FeedBatch("bars", pa.RecordBatch.from_pylist(list(rows), BAR), 1_000)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_rows import bars, indicators, live, row
+from board_rows import bars, indicators, live, minute, row
 from marketpulse.errors import ParameterError
 from marketpulse.ports import FeedBatch
 from marketpulse.web.board import Board
@@ -35,10 +35,6 @@ def sent(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[str
 
 def on(symbol: str = "AAPL", timeframe: str = "1m") -> PageView:
     return PageView(wanted=Wish((symbol, timeframe)))
-
-
-def minute(number: int, close: float, symbol: str = "AAPL", **other: Any) -> dict[str, Any]:
-    return row(symbol, "1m", 60 * number, close, **other)
 
 
 def board_of(*rows: dict[str, Any], **options: Any) -> Board:
