@@ -107,17 +107,3 @@ class DeskInMemory:
 
 def _place(row: dict[str, Any]) -> tuple[int, str, str]:
     return row["event_time_ns"], row["symbol"], row["rule"]
-
-
-def alert(second: int, state: str, symbol: str = "A", rule: str = "high", **more: Any) -> dict[str, Any]:
-    """A row of ALERT, `second` seconds after the epoch."""
-    time_ns = second * 10**9
-    return {
-        "symbol": symbol, "rule": rule, "severity": "warning", "timeframe": "1s", "open_time_ns": time_ns - 10**9,
-        "event_time_ns": time_ns, "state": state, "was": None, "late": False, "value": 1.5,
-        "message": f"{symbol}: {rule} is {state} at 1.5", "revision": 0,
-        "receipt": {
-            "topic": "market", "partition": 0, "first_offset": second, "first_row": 0, "last_offset": second, "last_row": 0,
-            "late_count": 0, "engine_version": "3",
-        },
-    } | more  # fmt: skip

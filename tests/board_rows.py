@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from marketpulse.model.rows import BAR, LIVE_NAME, indicators_schema, live_schema
+from marketpulse.model.rows import ALERT, BAR, LIVE_NAME, indicators_schema, live_schema
 from marketpulse.ports import FeedBatch
 
 SECOND_NS = 10**9
@@ -25,6 +25,10 @@ def row(symbol: str, timeframe: str, open_s: int, close: float, **other: Any) ->
     } | other  # fmt: skip
 
 
+def minute(number: int, close: float, symbol: str = "AAPL", **other: Any) -> dict[str, Any]:
+    return row(symbol, "1m", 60 * number, close, **other)
+
+
 def bars(*rows: dict[str, Any]) -> FeedBatch:
     return FeedBatch("bars", pa.RecordBatch.from_pylist(list(rows), BAR), 1_000)
 
@@ -41,3 +45,21 @@ def live(names: list[str], *rows: dict[str, Any]) -> FeedBatch:
         for r in rows
     ]
     return FeedBatch("live", pa.RecordBatch.from_pylist(filled, live_schema(names)), 2_000)
+
+
+def alert(second: int, state: str, symbol: str = "A", rule: str = "high", **more: Any) -> dict[str, Any]:
+    """A row of ALERT, `second` seconds after the epoch."""
+    time_ns = second * 10**9
+    return {
+        "symbol": symbol, "rule": rule, "severity": "warning", "timeframe": "1s", "open_time_ns": time_ns - 10**9,
+        "event_time_ns": time_ns, "state": state, "was": None, "late": False, "value": 1.5,
+        "message": f"{symbol}: {rule} is {state} at 1.5", "revision": 0,
+        "receipt": {
+            "topic": "market", "partition": 0, "first_offset": second, "first_row": 0, "last_offset": second, "last_row": 0,
+            "late_count": 0, "engine_version": "3",
+        },
+    } | more  # fmt: skip
+
+
+def alerts(*rows: dict[str, Any]) -> FeedBatch:
+    return FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1_000)

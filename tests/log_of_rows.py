@@ -1,11 +1,15 @@
 """Topics whose content is known: what stands at an offset follows from the offset, so every cut can be checked."""
 
+import gzip
 import json
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 
@@ -46,6 +50,27 @@ def of_flat_line(line: dict[str, Any]) -> dict[str, Any]:
     if line.get("type") == "halt":
         line["body"] = _halt(line["symbol"], line.pop("reason")) + "\n"
     return {**line, "receipt": receipt} if receipt else line
+
+
+def rows_of_file(path: str, data: bytes) -> list[dict[str, Any]]:
+    """The archive's rows in a file, as any tool would read them; a symbol that is not in them is its path's."""
+    if path.endswith(".parquet"):
+        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
+    else:
+        rows = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
+    if "/symbol=" in path:
+        assert not any("symbol" in row for row in rows)
+        rows = [{"symbol": unquote(path.partition("/symbol=")[2].partition("/")[0]), **row} for row in rows]
+    return rows if path.endswith(".parquet") else [of_flat_line(row) for row in rows]
+
+
+def indicators(first: int, values: dict[str, float | None]) -> SinkBatch:
+    """A row of minute `first` with these indicators."""
+    times = {"open_time_ns": START_NS + first * 60 * 10**9, "close_time_ns": START_NS + (first + 1) * 60 * 10**9}
+    receipt = {"topic": "market", "partition": 0, "first_offset": first, "last_offset": first}
+    row: dict[str, Any] = {"symbol": "A", "timeframe": "1m", **times, "close": 1.5, "revision": 0, "receipt": receipt}
+    rows = pa.RecordBatch.from_pylist([row | values], schema=indicators_schema(list(values)))
+    return SinkBatch("indicators", "indicators", 0, first, first + 1, rows)
 
 
 def batch(table: str, partition: int, first: int, end: int) -> SinkBatch:

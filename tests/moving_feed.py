@@ -5,9 +5,7 @@ be driven by it. Its indicator values only have to look like the real ones: noth
 against them but that the page shows what the feed said.
 """
 
-import math
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,50 +46,16 @@ class _Bar:
     trades: int = 0
 
 
-@dataclass
-class _Averages:
-    """What the indicators remember of one series."""
-
-    closes: deque[float] = field(default_factory=lambda: deque(maxlen=21))
-    volumes: deque[float] = field(default_factory=lambda: deque(maxlen=20))
-    ema: dict[str, float] = field(default_factory=dict)
-    day: int = -1
-    value: float = 0.0
-    volume: float = 0.0
-    bars: int = 0
-
-    def step(self, bar: _Bar, *, keep: bool) -> list[float | None]:
-        """The values after this bar, in the order of NAMES; the bar is remembered when `keep`."""
-        closes = deque([*self.closes, bar.close], maxlen=21)
-        volumes = deque([*self.volumes, bar.volume], maxlen=20)
-        before = self.closes[-1] if self.closes else bar.close
-        move, ema = bar.close - before, dict(self.ema)
-
-        def smooth(name: str, value: float, k: float) -> float:
-            ema[name] = ema.get(name, value) + k * (value - ema.get(name, value))
-            return ema[name]
-
-        fast, slow = smooth("12", bar.close, 2 / 13), smooth("26", bar.close, 2 / 27)
-        signal = smooth("signal", fast - slow, 2 / 10)
-        gain, loss = smooth("gain", max(move, 0), 1 / 14), smooth("loss", max(-move, 0), 1 / 14)
-        reach = smooth("reach", max(bar.high, before) - min(bar.low, before), 1 / 14)
-        same_day = bar.open_s // 86_400 == self.day
-        value, volume = (self.value, self.volume) if same_day else (0.0, 0.0)
-        value, volume = value + bar.value, volume + bar.volume
-        last = np.array(list(closes)[-20:])
-        middle, spread = float(last.mean()), 2 * float(last.std())
-        returns = np.diff(np.log(np.array(closes)))
-        if keep:
-            self.closes, self.volumes, self.ema = closes, volumes, ema
-            self.day, self.value, self.volume = bar.open_s // 86_400, value, volume
-            self.bars += 1
-        ready = [19, 11, 25, 14, 33, 33, 33, 19, 19, 19, 0, 14, 20, 19]
-        values = [
-            middle, fast, slow, 100 * gain / (gain + loss) if gain + loss else 50.0, fast - slow, signal,
-            fast - slow - signal, middle + spread, middle, middle - spread, value / volume if volume else math.nan,
-            reach, float(returns.std(ddof=1)) if len(returns) > 1 else math.nan, float(np.mean(volumes)),
-        ]  # fmt: skip
-        return [v if self.bars > n and not math.isnan(v) else None for v, n in zip(values, ready, strict=True)]
+def values_of(bar: _Bar, bars_before: int) -> list[float | None]:
+    """One for each of NAMES, about as large as it is at such a price; none before its warm-up is over."""
+    close, reach, middle = bar.close, bar.high - bar.low, (bar.high + bar.low) / 2
+    values = (
+        middle, middle + reach / 8, middle - reach / 8, 100 * (close - bar.low) / reach if reach else 50.0, reach / 4, reach / 8,
+        reach / 8, middle + 2 * reach, middle, middle - 2 * reach, bar.value / bar.volume if bar.volume else None, reach,
+        reach / close, bar.volume,
+    )  # fmt: skip
+    ready = (19, 11, 25, 14, 33, 33, 33, 19, 19, 19, 0, 14, 20, 19)
+    return [value if bars_before >= first else None for value, first in zip(values, ready, strict=True)]
 
 
 @dataclass
@@ -99,8 +63,8 @@ class _Market:
     price: float
     source: str
     forming: dict[str, _Bar] = field(default_factory=dict)
-    averages: dict[str, _Averages] = field(default_factory=dict)
-    history: dict[str, list[tuple[_Bar, list[float | None]]]] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SECONDS, 0))
+    history: dict[str, list[_Bar]] = field(default_factory=dict)
 
 
 class MovingFeed:
@@ -140,21 +104,19 @@ class MovingFeed:
         self.away = True
 
     def _make_history(self, market: _Market, timeframe: str, bars: int) -> None:
-        """Bars that end at the present price, with clustered volatility and volume."""
+        """Bars that end at the present price."""
         length, draw = SECONDS[timeframe], self._random
-        calm = np.exp(0.35 * np.convolve(draw.normal(size=bars + 30), np.ones(30) / 5.5, "valid")[:bars])
-        steps = draw.standard_t(5, bars) * calm * 0.0001 * length**0.5 + 0.000004 * length**0.5
+        steps = draw.standard_t(5, bars) * 0.0001 * length**0.5 + 0.000004 * length**0.5
         closes = np.round(market.price * np.exp(np.cumsum(steps) - steps.sum()), 2)
         opens = np.concatenate([closes[:1], closes[:-1]])
         reach = np.round(np.abs(draw.normal(size=(2, bars))) * np.abs(steps).mean() * closes * 0.7, 2)
-        volumes = np.round(draw.lognormal(4.5 + np.log(length) * 0.7, 0.55, bars) * (0.6 + calm * 0.6))
+        volumes = np.round(draw.lognormal(4.5 + np.log(length) * 0.7, 0.55, bars))
         last = (self._now // length) * length
-        averages = market.averages[timeframe] = _Averages()
-        told = market.history[timeframe] = []
+        history = market.history[timeframe] = []
         for i, (o, c, v) in enumerate(zip(opens.tolist(), closes.tolist(), volumes.tolist(), strict=True)):
             high, low = max(o, c) + float(reach[0, i]), min(o, c) - float(reach[1, i])
-            bar = _Bar(last - (bars - i) * length, o, high, low, c, v, v * (o + c + high + low) / 4, int(v) // 9)
-            told.append((bar, averages.step(bar, keep=True)))
+            value = v * (o + c + high + low) / 4
+            history.append(_Bar(last - (bars - i) * length, o, high, low, c, v, value, int(v) // 9))
 
     def _trade(self) -> Iterator[FeedBatch]:
         now_ns, draw = time.time_ns(), self._random
@@ -187,10 +149,10 @@ class MovingFeed:
         bar = market.forming.get(timeframe)
         if bar is not None and bar.open_s + SECONDS[timeframe] <= self._now:
             del market.forming[timeframe]
-            yield from self._closed(name, timeframe, [(bar, market.averages[timeframe].step(bar, keep=True))])
+            yield from self._closed(name, timeframe, [bar])
 
     def _live_row(self, name: str, market: _Market, timeframe: str, bar: _Bar) -> dict[str, Any]:
-        values = market.averages[timeframe].step(bar, keep=False)
+        values = values_of(bar, market.closed[timeframe])
         now_ns = time.time_ns()
         row = self._head(name, market, timeframe, bar)
         if name != "KO":  # a symbol without quotes
@@ -210,10 +172,12 @@ class MovingFeed:
             "venue": None if "." in name else "XNAS", "session_date": bar.open_s // 86_400,
         }  # fmt: skip
 
-    def _closed(self, name: str, timeframe: str, bars: list[tuple[_Bar, list[float | None]]]) -> Iterator[FeedBatch]:
+    def _closed(self, name: str, timeframe: str, bars: list[_Bar]) -> Iterator[FeedBatch]:
         market, now_ms = self._market[name], time.time_ns() // 10**6
         self._bars += len(bars)
-        heads = [self._head(name, market, timeframe, bar) | {"receipt": RECEIPT} for bar, _ in bars]
+        heads = [self._head(name, market, timeframe, bar) | {"receipt": RECEIPT} for bar in bars]
         yield FeedBatch("bars", pa.RecordBatch.from_pylist(heads, BAR), now_ms)
-        rows = [head | dict(zip(NAMES, values, strict=True)) for head, (_, values) in zip(heads, bars, strict=True)]
+        values = [values_of(bar, i) for i, bar in enumerate(bars, market.closed[timeframe])]
+        market.closed[timeframe] += len(bars)
+        rows = [head | dict(zip(NAMES, of, strict=True)) for head, of in zip(heads, values, strict=True)]
         yield FeedBatch("indicators", pa.RecordBatch.from_pylist(rows, indicators_schema(NAMES)), now_ms)

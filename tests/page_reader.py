@@ -7,6 +7,16 @@ from typing import Any
 from marketpulse.web.columns import BOOK
 
 
+def closes(frame: dict[str, Any]) -> list[float]:
+    """Of its chart's rows."""
+    return [values[5] for values in frame["chart"]["rows"]]
+
+
+def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
+    """What a page says that shows this chart."""
+    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
+
+
 class PageReader:
     """Takes frames as the page does. `quotes`: by symbol, as Board.quote_rows has them behind the name."""
 

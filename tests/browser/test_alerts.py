@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from alert_desk import DeskInMemory, alert
+from alert_desk import DeskInMemory
+from board_rows import alert
+from board_rows import alerts as told_alerts
 from browser_stage import Stage, Visit
 from marketpulse.alerts.rule import Rule
 from marketpulse.model.rows import ALERT
-from marketpulse.ports import FeedBatch
 from marketpulse.settings import Settings
 from moving_feed import MovingFeed
 from real_rows import real_bars, store
@@ -39,7 +40,7 @@ class AlertStage(Stage):
         self.settings = settings
 
     def tell(self, *rows: dict[str, Any]) -> None:
-        self.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1_000))
+        self.board.take(told_alerts(*rows))
 
 
 @pytest.fixture

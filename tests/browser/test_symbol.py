@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pyarrow as pa
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from board_rows import alerts
 from browser_stage import Stage, Visit
 from lake_store import LakeRows
 from marketpulse.app.charts.desk import LiveDesk
 from marketpulse.errors import Fatal
-from marketpulse.model.rows import ALERT
-from marketpulse.ports import FeedBatch, ReceiptAsk
+from marketpulse.ports import ReceiptAsk
 from marketpulse.settings import Settings
 from moving_feed import NAMES, RECEIPT, MovingFeed
 
@@ -40,7 +39,7 @@ class StoredStage(Stage):
 
     def __init__(self, feed: MovingFeed, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
-        begin = feed._market["AAPL"].history["1m"][0][0].open_s
+        begin = feed._market["AAPL"].history["1m"][0].open_s
         lake = LakeRows(self.settings)
         for start in range(0, OLDER, 500):
             rows = [_bar(begin - 60 * (OLDER - i), 150 + 50 * i / OLDER) for i in range(start, start + 500)]
@@ -243,7 +242,7 @@ def test_keys_clicks_and_the_legend_lead_to_a_receipt_with_a_link(stage: StoredS
 def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage, visit: Visit) -> None:
     page = visit.open(stage.server.url + "#AAPL/1m")
     stage.freeze()
-    moment = (stage.feed._market["AAPL"].history["1m"][0][0].open_s + 6_000) * 1_000
+    moment = (stage.feed._market["AAPL"].history["1m"][0].open_s + 6_000) * 1_000
     page.goto(f"{stage.server.url}#AAPL/1m?receipt={moment}~bar")
     page.reload()
     expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
@@ -251,10 +250,10 @@ def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage
     options = page.get_by_label("Value", exact=True).locator("option")
     expect(options.filter(has_text="Alert rebound")).to_have_count(1)
     told = stage.alert | {"rule": "just now", "severity": "critical"}
-    stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([told], ALERT), 1_000))
+    stage.board.take(alerts(told))
     expect(values(page)).to_contain_text("just now raised")  # nothing was asked for
     gone = told | {"state": "withdrawn", "revision": 1}
-    stage.board.take(FeedBatch("alerts", pa.RecordBatch.from_pylist([gone], ALERT), 1_001))
+    stage.board.take(alerts(gone))
     expect(values(page)).not_to_contain_text("just now")
     expect(values(page)).to_contain_text("rebound raised")
 

@@ -1,8 +1,6 @@
 """Every promise of ports.Sink, on every sink, on its real service (sink_stores.py says how one joins)."""
 
 import contextlib
-import gzip
-import json
 import os
 import random
 import signal
@@ -10,10 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import storing_child
@@ -22,9 +18,9 @@ from lake_store import (
     current,
     lake_store,  # noqa: F401
 )
-from log_of_rows import HOUR_NS, START_NS, as_text, batch, of_flat_line, stretch
+from log_of_rows import HOUR_NS, START_NS, as_text, batch, indicators, rows_of_file, stretch
 from marketpulse.errors import Fatal, Retryable
-from marketpulse.model.rows import BAR, indicators_schema
+from marketpulse.model.rows import BAR
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import SINKS, open_sink
@@ -55,21 +51,8 @@ class ArchiveStore(Store):
 
     def rows(self, table: str) -> list[Row]:
         """The current rows: of those that come again the highest revision, and none that was withdrawn."""
-        return current(table, [row for path, data in self.files().items() for row in self._parsed(table, path, data)])
-
-    def _parsed(self, table: str, path: str, data: bytes) -> list[Row]:
-        parts = dict(part.split("=", 1) for part in path.split("/")[:-1])
-        if parts["table"] != table:
-            return []
-        if path.endswith(".parquet"):
-            rows: list[Row] = pq.read_table(pa.BufferReader(data)).to_pylist()
-        else:
-            lines = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
-            rows = [*map(of_flat_line, lines)]
-        if "symbol" in parts:
-            assert not any("symbol" in row for row in rows)
-            rows = [{"symbol": unquote(parts["symbol"]), **row} for row in rows]
-        return rows
+        own = [(path, data) for path, data in self.files().items() if path.startswith(f"table={table}/")]
+        return current(table, [row for file in own for row in rows_of_file(*file)])
 
 
 class DirectoryStore(ArchiveStore):
@@ -274,14 +257,6 @@ def test_a_refused_login_says_so_and_shows_no_secret(place: Store, tmp_path: Pat
     assert "nothing is lost" in str(caught.value)
     for secret in (v for k, v in section.items() if k in ("password", "token", "secret")):
         assert str(secret) not in str(caught.value)
-
-
-def indicators(first: int, names: dict[str, float | None]) -> SinkBatch:
-    times = {"open_time_ns": START_NS + first * 60 * 10**9, "close_time_ns": START_NS + (first + 1) * 60 * 10**9}
-    receipt = {"topic": "market", "partition": 0, "first_offset": first, "last_offset": first}
-    row: dict[str, Any] = {"symbol": "A", "timeframe": "1m", **times, "close": 1.5, "revision": 0, "receipt": receipt}
-    rows = pa.RecordBatch.from_pylist([row | names], schema=indicators_schema(list(names)))
-    return SinkBatch("indicators", "indicators", 0, first, first + 1, rows)
 
 
 def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Store, opened: Open) -> None:

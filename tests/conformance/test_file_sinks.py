@@ -4,7 +4,6 @@ Run as a program, this file is the process that gets killed before its n-th call
 """
 
 import errno
-import gzip
 import itertools
 import json
 import math
@@ -22,21 +21,19 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
-from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, of_flat_line, stretch
+from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, indicators, rows_of_file, stretch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model import commit_log
-from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
 from marketpulse.sinks import commits, compaction
 from marketpulse.sinks.commits import read_states
 from marketpulse.sinks.files import FileSink
-from marketpulse.sinks.filing import BY_DATE_ALONE, Layout, symbol_of
+from marketpulse.sinks.filing import BY_DATE_ALONE, Layout
 from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import Storage, open_storage
 from refused import assert_raises
@@ -68,7 +65,7 @@ class Place:
     def rows(self, table: str, files: Iterable[str] | None = None) -> list[str]:
         storage = open_storage(self.url)
         chosen = [f for f in (self.files() if files is None else files) if f.startswith(f"table={table}/")]
-        found = [row for path in chosen for row in self._parse(path, storage.read(path))]
+        found = [row for path in chosen for row in rows_of_file(path, storage.read(path))]
         return sorted(json.dumps(row, sort_keys=True) for row in found)
 
     @property
@@ -82,14 +79,6 @@ class Place:
     def committed_rows(self, table: str) -> list[str]:
         states = read_states(open_storage(self.url)).values()
         return self.rows(table, [path for state in states for path in state.files])
-
-    def _parse(self, path: str, data: bytes) -> list[dict[str, Any]]:
-        if path.endswith(".parquet"):
-            rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
-        else:
-            rows = [json.loads(line) for line in gzip.decompress(data).decode().split("\n") if line]
-        rows = [{"symbol": symbol_of(path), **row} for row in rows] if "/symbol=" in path else rows
-        return rows if path.endswith(".parquet") else [*map(of_flat_line, rows)]
 
 
 @pytest.fixture(params=["lines by date", "parquet by symbol", "parquet by date in a store"])
@@ -251,21 +240,14 @@ def test_daily_history_lies_in_files_of_a_year_at_once_or_bit_by_bit_with_every_
     assert len(bits.files()) < 60
 
 
-def indicator_batch(first: int, names: list[str]) -> SinkBatch:
-    row = {"symbol": "A", "timeframe": "1m", "open_time_ns": START_NS, "close": 1.0, "receipt": {"topic": "market"}}
-    row |= dict.fromkeys(names, 0.1 + first)
-    schema = indicators_schema(names)
-    return SinkBatch("indicators", "indicators", 0, first, first + 1, pa.RecordBatch.from_pylist([row], schema=schema))
-
-
 @pytest.mark.parametrize("count", [3, 20])  # 20: merged with each other
 def test_a_new_indicator_is_a_new_column_and_old_rows_stay(place: Place, count: int) -> None:
     sink = place.open()
-    sink.write(indicator_batch(0, ["sma_20"]))
-    sink.write(indicator_batch(1, ["sma_20", "ema_12"]))  # within one flush
+    sink.write(indicators(0, {"sma_20": 0.1}))
+    sink.write(indicators(1, {"sma_20": 1.1, "ema_12": 1.1}))  # within one flush
     sink.flush()
     for n in range(2, count):
-        sink.write(indicator_batch(n, ["ema_12", f"rsi_{n}"]))
+        sink.write(indicators(n, {"ema_12": 0.1 + n, f"rsi_{n}": 0.1 + n}))
         sink.flush()
     rows = [json.loads(row) for row in place.rows("indicators")]
     found = Counter(key for row in rows for key, value in row.items() if key[:3] in ("sma", "ema", "rsi") and value)
@@ -427,7 +409,7 @@ def test_files_that_a_person_removed_do_not_stop_the_others(local_place: Place) 
     for n in range(2 * few + 2):
         if n == few:
             (Path(local_place.url) / local_place.files()[3]).unlink()
-        sink.write(indicator_batch(n, ["sma_20"]))
+        sink.write(indicators(n, {"sma_20": 0.1 + n}))
         sink.flush()
     assert len(local_place.rows("indicators")) == 2 * compaction.FILES_MAX - 1
     assert local_place.rows("indicators") == local_place.committed_rows("indicators")

@@ -1,4 +1,4 @@
-"""Rules on the rows that the engine closes: they come as rules need them, and give the same events however cut."""
+"""Rows that the engine closes come as rules need them; that their events are the same however cut: test_engine_laws."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,19 +18,11 @@ from marketpulse.alerts.rule_set import RuleSet, rule_set
 from marketpulse.alerts.state import learn_symbols, new_state
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import ORIGIN_TRADES
-from marketpulse.engine.rewind import rewind
 from marketpulse.engine.step import CLOSED_MOST, StepResult
 
 PLAIN = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)")
 FILLED = config_of(["2t", "1s", "5s", "1m"], "sma(3),rsi(3)", fill=True)
 BOTH = pytest.mark.parametrize("config", [PLAIN, FILLED], ids=["plain", "filled"])
-RULES = (
-    Rule("crossing", "close crosses_above sma_3"),
-    Rule("minute", "close > close@1m or close < sma_3@5s", clear="close@5s == close@1m"),
-    Rule("spike", "volume > 2 * prev(volume) and rsi_3 > 50", timeframe="5s", cooldown_s=20),
-    Rule("ticks", "abs(change_pct(close, 1)) > 10", timeframe="2t"),
-    Rule("quiet", "trade_count == 1 or trade_count == 0", for_s=3, symbols=("A",)),
-)
 
 
 @composite
@@ -96,48 +88,6 @@ def events_of(
         state = learn_symbols(state, rules, names)
         state, events = evaluate(state, rules, alert_rows(result.indicated, result.values, together))
         yield result.indicated, events
-
-
-@BOTH
-@given(rows=logs(), cuts=some_cuts)
-def test_the_events_are_the_same_however_the_log_is_cut(config: EngineConfig, rows: list[Row], cuts: Cuts) -> None:
-    def bits(*cuts: Cuts) -> Iterator[bytes]:
-        """Of every event, but for its row's place in the step."""
-        rules = rule_set(inputs_of(config.columns(), config.frames), RULES)
-        for closed, events in events_of(config, rows, rules, *cuts):
-            assert (closed["close_ns"][events["row"]] == events["event_time_ns"]).all()
-            events["row"] = 0
-            yield from (event.tobytes() for event in events)
-
-    assert list(bits(cuts)) == list(bits())
-
-
-@BOTH
-@given(rows=logs())
-def test_the_rows_of_a_rewind_give_the_events_of_the_live_ones(config: EngineConfig, rows: list[Row]) -> None:
-    """The window holds the whole log, so the anchor is the first row; bars built from trades come again."""
-    rules = rule_set(inputs_of(config.columns(), config.frames), [r for r in RULES if r.name != "ticks"])
-    engine, state, live = Engine(config), new_state(rules), []
-    for result in engine.steps(rows):
-        built = engine.state.tables.symbols["origin"][result.indicated["symbol"]] == ORIGIN_TRADES
-        built &= result.indicated["frame"] >= config.ticks
-        state = learn_symbols(state, rules, engine.state.symbols.texts())
-        state, events = evaluate(state, rules, alert_rows(result.indicated[built], result.values[built], built[built]))
-        live += in_order(events)
-    names = engine.state.symbols.texts()
-    symbols = np.flatnonzero(engine.state.tables.symbols["origin"][: len(names)] == ORIGIN_TRADES)
-    closed, values = rewind(engine.state, config, config.plan(), symbols)
-    again = learn_symbols(new_state(rules), rules, names)
-    again, events = evaluate(again, rules, alert_rows(closed, values, np.ones(len(closed), np.bool_)))
-    assert in_order(events) == sorted(live)
-    assert again.life[symbols].tobytes() == state.life[symbols].tobytes()
-
-
-def in_order(events: np.ndarray) -> list[tuple[int, ...]]:
-    """(event time, symbol, rule, state, bits of the value), sorted."""
-    names = ["event_time_ns", "symbol", "rule", "state"]
-    bits = events["value"].copy().view(np.int64).tolist()
-    return sorted((*(int(e[name]) for name in names), b) for e, b in zip(events, bits, strict=True))
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from marketpulse.kafka.codec import MarketDecoder, decode_rows, encode_market, encode_rows, to_tables
 from marketpulse.kafka.columns import KIND, Columns
+from marketpulse.kafka.frame_writer import write_frame
 from marketpulse.kafka.json_kernel import TAKEN, ScanTables
 from marketpulse.kafka.json_lines import json_rows
 from marketpulse.kafka.market_contract import Refused
@@ -24,7 +25,7 @@ from marketpulse.kafka.one_record import Writer, read_object
 from marketpulse.kafka.records import records_of
 from marketpulse.kafka.words import PADDING
 from marketpulse.model.market import ABSENT, TRADE, Kind, StringTable
-from marketpulse.model.rows import BAR, RECEIPT, indicators_schema
+from marketpulse.model.rows import ALERT, BAR, RECEIPT, indicators_schema, live_schema
 from marketpulse.model.tables import with_position
 
 T0 = 1_768_600_000_000_000_000
@@ -201,13 +202,15 @@ doubles = st.one_of(
 )
 ints = st.integers(-(2**31), 2**31 - 1)
 receipts = st.fixed_dictionaries({f.name: texts if f.type == pa.string() else ints for f in RECEIPT})
-SCHEMA = indicators_schema(["sma_20", "rsi_14"])
+TOPICS = [
+    ("bars", BAR), ("indicators", indicators_schema(["sma_20", "rsi_14"])), ("alerts", ALERT), ("live", live_schema(["ema_12"])),
+]  # fmt: skip
 
 
 def rows_of(schema: pa.Schema) -> st.SearchStrategy[list[dict[str, Any]]]:
     by_type = {
         pa.string(): texts, pa.int64(): longs, pa.float64(): doubles, RECEIPT: receipts,
-        pa.date32(): st.dates(date(1, 1, 1), date(9999, 12, 31)),
+        pa.date32(): st.dates(date(1, 1, 1), date(9999, 12, 31)), pa.bool_(): st.booleans(),
     }  # fmt: skip
     fields = {f.name: texts if f.name == "symbol" else st.one_of(st.none(), by_type[f.type]) for f in schema}
     return st.lists(st.fixed_dictionaries(fields), min_size=1, max_size=6)
@@ -217,15 +220,16 @@ def bits(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return [{k: v.hex() if isinstance(v, float) else v for k, v in row.items()} for row in batch.to_pylist()]
 
 
-@given(rows_of(BAR), rows_of(SCHEMA), st.integers(1, 12))
-def test_bars_come_back_to_the_bit_and_indicators_in_both_wires(
-    rows: list[dict[str, Any]], values: list[dict[str, Any]], partitions: int
+@pytest.mark.parametrize(("topic", "schema"), TOPICS, ids=[topic for topic, _ in TOPICS])
+@given(data=st.data(), partitions=st.integers(1, 12))
+def test_rows_come_back_to_the_bit_in_both_wires(
+    topic: str, schema: pa.Schema, data: st.DataObject, partitions: int
 ) -> None:
-    for topic, told, schema in (("bars", rows, BAR), ("indicators", values, SCHEMA)):
-        batch = pa.RecordBatch.from_pylist(told, schema=schema)
-        assert bits(decode_rows(topic, [value for _, value in encode_rows(batch)])) == bits(batch)
+    batch = pa.RecordBatch.from_pylist(data.draw(rows_of(schema)), schema=schema)
+    assert bits(decode_rows(topic, [value for _, value in encode_rows(batch)])) == bits(batch)
+    assert decode_rows(topic, [write_frame(batch)], lambda _: True).equals(batch)
     frames = [value for _, value in encode_rows(batch, wire="arrow", partitions=partitions)]
-    back = bits(decode_rows("indicators", frames, lambda _: True))
+    back = bits(decode_rows(topic, frames, lambda _: True))
     assert sorted(map(repr, back)) == sorted(map(repr, bits(batch)))
 
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import assume, given
-from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from
+from hypothesis.strategies import DataObject, DrawFn, composite, floats, integers, lists, sampled_from
+from hypothesis.strategies import data as drawn
 from numpy.typing import NDArray
 
 from examples import examples
@@ -88,24 +89,18 @@ def advance(spec: Spec, state: Floats, stream: Stream) -> Floats:
 
 
 @EVERY
-@given(data=streams(size_min=10), cuts=lists(integers(0, 240), min_size=1, max_size=6))
-def test_the_bits_are_the_same_however_the_stream_is_cut(indicator: Indicator, data: Stream, cuts: list[int]) -> None:
-    assert_cut_changes_nothing(default(indicator), data, cuts)
-
-
-@given(spec=any_spec, data=streams(), cut=integers(0, 240))
-def test_the_bits_are_the_same_with_any_parameters_too(spec: Spec, data: Stream, cut: int) -> None:
-    assert_cut_changes_nothing(spec, data, [cut])
-
-
-def assert_cut_changes_nothing(spec: Spec, data: Stream, cuts: list[int]) -> None:
-    """So what comes later changes nothing before it, either."""
-    whole_state, state = spec.fresh_state(N_SERIES), spec.fresh_state(N_SERIES)
-    whole = advance(spec, whole_state, data)
+@given(data=streams(size_min=10), cuts=lists(integers(0, 240), min_size=1, max_size=6), chosen=drawn())
+def test_the_bits_are_the_same_however_the_stream_is_cut(
+    indicator: Indicator, data: Stream, cuts: list[int], chosen: DataObject
+) -> None:
+    """By default and with any parameters; so what comes later changes nothing before it, either."""
     edges = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
-    parts = [advance(spec, state, data.part(a, b)) for a, b in pairwise(edges)]
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
-    assert state.tobytes() == whole_state.tobytes()
+    for spec in (default(indicator), chosen.draw(specs(indicator))):
+        whole_state, state = spec.fresh_state(N_SERIES), spec.fresh_state(N_SERIES)
+        whole = advance(spec, whole_state, data)
+        parts = [advance(spec, state, data.part(a, b)) for a, b in pairwise(edges)]
+        assert np.concatenate(parts).tobytes() == whole.tobytes()
+        assert state.tobytes() == whole_state.tobytes()
 
 
 @EVERY

@@ -32,39 +32,25 @@ def truth(expression: str, **columns: Sequence[float]) -> bool | None:
 
 
 HOLDS = {
-    "close < 2": [1], "close <= 2": [2], "close > 2": [3], "close >= 2": [2], "close == 2": [2], "close != 2": [3],
-    "close + 3 == 5": [2], "close - 3 == -1": [2], "3 - close == 1": [2], "close * 3 == 6": [2], "close / 4 == 0.5": [2],
-    "1 / close == 0.5": [2], "2 + 3 * close - 4 / 2 == 6": [2], "-close == -2": [2], "-close * 2 + 5 == 1": [2],
-    "abs(close) == 2": [-2], "min(close, 3) == 2": [2], "min(4, close, 3) == 3": [5],
-    "max(close, 3) == 3": [2], "max(1, close, 3) == 5": [5], "prev(close) == 1": [1, 2], "prev(close) == 2": [1, 2, 3],
-    "prev(close, 2) == 1": [1, 2, 3], "prev(close, 2) == 3": [1, 2, 3, 4, 5], "prev(prev(close)) == 3": [1, 2, 3, 4, 5],
-    "prev(close) + prev(close, 2) == 3": [1, 2, 3], "prev(close - prev(close)) == 4": [1, 5, 6],
-    "change_pct(close, 1) == 50": [2, 3], "change_pct(close, 2) == -75": [8, 1, 2],
-    "change_pct(close, 2) == 100": [7, 8, 1, 16],
+    "2 + 3 * close - 4 / 2 == 6": [2], "-close * 2 + 5 == 1": [2], "abs(close) == 2": [-2], "min(4, close, 3) == 3": [5],
+    "max(1, close, 3) == 5": [5], "prev(close) == 1": [1, 2], "prev(prev(close)) == 3": [1, 2, 3, 4, 5],
+    "prev(close, 2) == 3": [1, 2, 3, 4, 5], "change_pct(close, 2) == -75": [8, 1, 2], "close <= 2": [2], "close >= 2": [2],
 }  # fmt: skip
-HOLDS_NOT = {
-    "close < 2": [2], "close <= 2": [3], "close > 2": [2], "close >= 2": [1], "close == 2": [3], "close != 2": [2],
-}  # fmt: skip
+HOLDS_NOT = {"close < 2": [2], "close > 2": [2], "close != 2": [2]}
 
 
 @pytest.mark.parametrize(("expression", "closes", "expected"), [
-    *((e, c, True) for e, c in HOLDS.items()), ("abs(close) == 2", [2], True),
-    *((e, c, False) for e, c in HOLDS_NOT.items()),
+    *((e, c, True) for e, c in HOLDS.items()), *((e, c, False) for e, c in HOLDS_NOT.items()),
 ])  # fmt: skip
 def test_an_operator_gives_what_a_hand_gives(expression: str, closes: list[float], expected: bool) -> None:
     assert truth(expression, close=closes) is expected
 
 
 @pytest.mark.parametrize(("left", "right", "crosses_above", "crosses_below"), [
-    ([1, 3], [2, 2], True, False), ([3, 1], [2, 2], False, True), ([2, 3], [2, 2], True, False),
-    ([2, 1], [2, 2], False, True),  # equal before counts as the other side
+    ([2, 3], [2, 2], True, False), ([2, 1], [2, 2], False, True),  # equal before counts as the other side
     ([1, 2], [2, 2], False, False), ([3, 2], [2, 2], False, False),  # equal now does not count as beyond
-    ([3, 4], [2, 2], False, False), ([1, 0], [2, 2], False, False), ([2, 2], [2, 2], False, False),
     ([1, 1], [2, 0], True, False), ([1, 1], [0, 2], False, True),  # the right side may be the one that moves
-    ([1, NULL, 3], [2, 2, 2], None, None), ([NULL, 3], [2, 2], None, None), ([1, 3], [NULL, 2], None, None),
-    ([1, 3], [2, NULL], None, None), ([1, NULL], [2, 2], None, None), ([3, NULL], [2, 2], None, None),
-    ([3], [2], None, None), ([1], [2], None, None),  # nothing came before
-    ([1, 2, 3], [2, 2, 2], True, False),  # by way of equal: once, and on the second row
+    ([1, NULL, 3], [2, 2, 2], None, None), ([1, 3], [2, NULL], None, None), ([3], [2], None, None),
 ])  # fmt: skip
 def test_a_crossing_is_from_the_other_side_or_equal_to_strictly_beyond(
     left: list[float], right: list[float], crosses_above: bool | None, crosses_below: bool | None
@@ -74,15 +60,10 @@ def test_a_crossing_is_from_the_other_side_or_equal_to_strictly_beyond(
 
 
 UNKNOWN = [
-    "close > 1", "not close > 1", "close == close", "close != 1", "close + 1 > 0", "-close > 0", "abs(close) >= 0",
-    "min(close, low) > 0", "max(low, close) > 0", "close * 0 == 0", "low > 1 or close > 1", "low < 1 or close > 1",
-    "low > 0 and close > 1", "close > 1 and close < 2", "prev(low) == 1", "change_pct(low, 1) == 0", "low / 0 > 1",
-    "-low / 0 < 1", "0 * low / 0 == 0", "low * 1e308 * 10 > 1", "low * -1e308 - 1e308 < 1",
+    "not close > 1", "close == close", "close + 1 > 0", "min(close, low) > 0", "low > 0 and close > 1", "prev(low) == 1",
+    "low / 0 > 1", "0 * low / 0 == 0", "low * 1e308 * 10 > 1",
 ]  # fmt: skip
-NO_MATTER = {
-    "low > 0 or close > 1": True, "close > 1 or low > 0": True, "low > 1 and close > 1": False,
-    "close > 1 and low > 1": False, "not (close > 1 and low > 1)": True, "not (close > 1 or low > 0)": False,
-}  # fmt: skip
+NO_MATTER = {"low > 0 or close > 1": True, "low > 1 and close > 1": False}
 
 
 @pytest.mark.parametrize(("expression", "expected"), [*((text, None) for text in UNKNOWN), *NO_MATTER.items()])
@@ -147,13 +128,9 @@ HOUR_AT_60 = [
 
 
 @pytest.mark.parametrize(("timeframe", "expression", "expected"), [
-    ("1m", "close@1h == 200", [(60, "raised")]), ("1m", "close@5m == 20", [(60, "raised")]),
-    ("1h", "close@1m == 2 and close@5m == 20", [(60, "raised")]),
-    ("5m", "close@1h == 200 and close == 20", [(60, "raised")]),
-    ("1m", "close@1h crosses_above 100", []),  # nothing was known before
+    ("1m", "close@1h == 200", [(60, "raised")]), ("1h", "close@1m == 2 and close@5m == 20", [(60, "raised")]),
     ("1m", "close@1h != 200", []),  # before the first hour it is unknown, not true
     ("1m", "prev(close@1h) == 200", [(61, "raised")]),
-    ("1m", "close == 3 and close@5m + close@1h == 220", [(61, "raised")]),
 ])  # fmt: skip
 def test_other_timeframes_are_seen_from_the_instant_of_their_close(
     timeframe: str, expression: str, expected: list[tuple[float, str]]

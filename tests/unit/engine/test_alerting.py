@@ -160,12 +160,7 @@ def test_a_rule_is_what_its_records_say(cuts: list[int], log: list[Row], severit
 
 def test_what_closed_before_the_record_has_the_rules_before_it_and_a_muted_rule_stays_so_until_taken_out() -> None:
     engine = Engine(config_of(["1s"], alerts=(Rule("high", "close > 10"),)), closed_most=1)
-    rows = [
-        trade("A", 10.5, 11.0, 1.0),
-        trade("B", 10.5, 12.0, 1.0),
-        heartbeat(11),
-        control("remove_rule", name="high"),
-    ]
+    rows = [trade("A", 10.5, 11, 1), trade("B", 10.5, 12, 1), heartbeat(11), control("remove_rule", name="high")]
     found = [(row["symbol"], row["state"]) for step in engine.steps(rows) for row in engine.alert_rows(step)]
     assert sorted(found) == [("A", "raised"), ("B", "raised")]
     before, other = (config_of(["1s"], alerts=(Rule("high", text),)) for text in ("close > 10", "close > 11"))

@@ -39,17 +39,6 @@ def refusals(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize(("config", "portions"), [
-    pytest.param(config_of(["1s", "1m", "5m"]), [(
-        [trade("A", 1.5, 10, 1), trade("A", 59.5, 12, 2), trade("A", 61, 8, 3), trade("A", 300.5, 9, 1), heartbeat(301)],
-        [("1s", 1, 2, 10, 10, 10, 10, 1), ("1s", 59, 60, 12, 12, 12, 12, 2), ("1m", 0, 60, 10, 12, 10, 12, 3),
-         ("1s", 61, 62, 8, 8, 8, 8, 3), ("1m", 60, 120, 8, 8, 8, 8, 3), ("5m", 0, 300, 10, 12, 8, 8, 6),
-         ("1s", 300, 301, 9, 9, 9, 9, 1)],
-    )], id="larger bars are made of the smaller ones and close together"),
-    pytest.param(config_of(["1h", "1d"], **XNYS), [(
-        [trade("A", FRIDAY + 60, 10, 1), trade("A", FRIDAY + 6.25 * HOUR, 11, 2), heartbeat(FRIDAY_END + 300)],
-        [("1h", FRIDAY, FRIDAY + HOUR, 10, 10, 10, 10, 1), ("1h", FRIDAY + 6 * HOUR, FRIDAY_END, 11, 11, 11, 11, 2),
-         ("1d", FRIDAY, FRIDAY_END, 10, 11, 10, 11, 3)],
-    )], id="intraday bars are anchored at the open and the last one is short"),
     pytest.param(config_of(["1m", "1d"], **XNYS), [
         ([trade("A", MONDAY_END - 30, 10, 1), heartbeat(MONDAY_END + 299)], []),
         ([trade("A", MONDAY_END + 200, 12, 5)], []),
@@ -62,37 +51,18 @@ def refusals(engine: Engine, *rows: Row) -> list[tuple[int, str]]:
         ([hello(mode="historical"), trade("A", DAY + 5, 11, 1), FINAL],
          [("1s", DAY + 5, DAY + 6, 11, 11, 11, 11, 1), ("1d", DAY, 2 * DAY, 11, 11, 11, 11, 1)]),
     ], id="a complete goodbye closes everything and later data is still welcome"),
-    pytest.param(config_of(["1s"], fill=True), [(
-        [hello(lateness_ns=10 * 10**9), trade("A", 1, 10, 1), trade("A", 5.5, 20, 1), heartbeat(8)],
-        [("1s", 1, 2, 10, 10, 10, 10, 1), *(("1s", second, second + 1, 10, 10, 10, 10, 0) for second in (2, 3, 4)),
-         ("1s", 5, 6, 20, 20, 20, 20, 1), ("1s", 6, 7, 20, 20, 20, 20, 0), ("1s", 7, 8, 20, 20, 20, 20, 0)],
-    )], id="flat bars between two trades stand at the earlier one and come once"),
-    pytest.param(config_of(["1s", "5s"], fill=True), [(
-        [trade("A", 1, 10, 1), heartbeat(7)],
-        [("1s", 1, 2, 10, 10, 10, 10, 1), *(("1s", second, second + 1, 10, 10, 10, 10, 0) for second in (2, 3, 4)),
-         ("5s", 0, 5, 10, 10, 10, 10, 1), ("1s", 5, 6, 10, 10, 10, 10, 0), ("1s", 6, 7, 10, 10, 10, 10, 0)],
-    )], id="flat bars leave by close time then timeframe"),
 ])  # fmt: skip
 def test_bars_close_with_these_numbers_in_this_order(config: EngineConfig, portions: list[Any]) -> None:
     engine = Engine(config)
     assert [closed(engine, *rows) for rows, _ in portions] == [bars for _, bars in portions]
 
 
-def test_vwap_is_exact_opens_and_closes_follow_time_and_log_and_bars_leave_by_close_symbol_and_timeframe() -> None:
+def test_sums_and_vwap_are_exact_and_what_a_source_states_is_not_built_upon() -> None:
     prices, sizes = [0.1, 0.2, 0.3, 1e6], [3.0, 0.7, 1e-3, 1e9]
     rows = [trade("A", 60 * i, p, s) for i, (p, s) in enumerate(zip(prices, sizes, strict=True))]
     hour = Engine(config_of(["1m", "1h"])).feed(*rows, heartbeat(HOUR))[-1]
     assert (hour["timeframe"], hour["volume"]) == ("1h", math.fsum(sizes))
     assert hour["vwap"] == math.fsum(p * s for p, s in zip(prices, sizes, strict=True)) / math.fsum(sizes)
-    (unsold,) = Engine(config_of(["1s"])).feed(trade("A", 1, 5, 0), heartbeat(2))
-    assert (unsold["volume"], unsold["vwap"]) == (0, None)
-    trades = [(1.5, 10), (1.2, 11), (1.2, 12), (1.9, 13), (1.9, 14)]
-    (one,) = Engine(config_of(["1s"])).feed(*(trade("A", second, price, 1) for second, price in trades), heartbeat(2))
-    assert (one["open"], one["close"]) == (11, 14)
-    rows = [trade(s, t, 1, 1) for s, t in (("C", 59), ("A", 59), ("B", 58))]
-    bars = Engine(config_of(["1s", "1m"])).feed(*rows, heartbeat(60))
-    minutes = [(symbol, frame) for symbol in "ABC" for frame in ("1s", "1m") if (symbol, frame) != ("B", "1s")]
-    assert [(b["symbol"], b["timeframe"]) for b in bars] == [("B", "1s"), *minutes]
     stated = bar("S", "1m", 0, 60, (1, 1, 1, 1, 2), vwap=1.0, trade_count=7)
     bars = Engine(config_of(["1m", "5m"])).feed(stated, bar("S", "1m", 60, 120, (1, 1, 1, 1, 2)), heartbeat(300))
     assert [(b["vwap"], b["trade_count"]) for b in bars] == [(1.0, 7), (None, None), (None, None)]
@@ -178,11 +148,8 @@ def test_bars_of_two_lengths_live_side_by_side_the_smaller_build_what_they_can_a
     assert engine.refusals(trade("S", 1_300, 1, 1)) == ["other_origin"]
     full = Engine(config_of(["1m", "5m"], kept_bars=2))
     result = full.step([*(bar("S", "1m", 60 * i, 60 * i + 60, ONES) for i in range(9)), five(300, 4), *ends])
-    assert (result.refused, result.duplicates, result.closed["volume"].tolist()) == (
-        [],
-        1,
-        [1] * 5 + [5] + [1] * 4 + [4],
-    )
+    volumes = [*[1] * 5, 5, *[1] * 4, 4]
+    assert (result.refused, result.duplicates, result.closed["volume"].tolist()) == ([], 1, volumes)
 
 
 def test_a_volume_that_a_source_does_not_give_is_null_in_all_that_is_built_from_it_and_poisons_nothing() -> None:

@@ -28,8 +28,8 @@ def engine(**quality: str) -> Engine:
     return made
 
 
-def prints(*prices: float, apart: float = 1.0) -> list[Row]:
-    return [trade("A", i * apart, price, 10.0 + i) for i, price in enumerate(prices)]
+def prints(*prices: float) -> list[Row]:
+    return [trade("A", i, price, 10.0 + i) for i, price in enumerate(prices)]
 
 
 SAME = [trade("A", i, 100, 100.0) for i in range(502)]
@@ -41,10 +41,8 @@ IN_ANOTHER_UNIT = prints(100, 10_000, 101)
 
 @pytest.mark.parametrize(("rows", "findings"), [
     pytest.param(prints(100, 130), [(1, "price_band")], id="the market does not leap within a second"),
-    pytest.param(prints(100, 130, apart=601), [], id="after a pause it may have gone further"),
     pytest.param(prints(100, *[150] * 10), AGREEING, id="a new level is believed with the fifth trade that agrees"),
     pytest.param([*SIZES, trade("A", 22, 100, 1e9)], [(21, "size_outlier")], id="an absurd size"),
-    pytest.param([SIZES[0], trade("A", 1, 100, 1e9)], [], id="no size is absurd before sizes are known"),
     pytest.param(SAME, [(500, "stale"), (501, "stale")], id="the same trade for very often is stale"),
     pytest.param(QUOTES, [(1, "crossed_quote"), (2, "price_unit")], id="quotes have a level of their own"),
     pytest.param(OF_ONE_ID, [], id="a duplicate says nothing of the level"),

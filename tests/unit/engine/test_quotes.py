@@ -7,28 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from market_rows import Engine, at, bar, cancel, config_of, heartbeat, hello, quote, trade
+from market_rows import Engine, at, bar, cancel, config_of, heartbeat, quote, trade
 from marketpulse.engine.layout import QUALITY
-from marketpulse.engine.price_level import BELIEVED, judge_price, relative_move, unit_or
+from marketpulse.engine.price_level import judge_price, relative_move
 from marketpulse.engine.provisional import Looker, changed_symbols, mark_shown
 from marketpulse.engine.record_rows import ResultRows
 from marketpulse.engine.state import kept_quotes
-from marketpulse.model.quality import PRICE_BAND, PRICE_UNIT
-from marketpulse.model.session import SessionTable
 from written_rows import written
 
 ALL = "mid,spread,microprice,imbalance"
-HOUR = 3_600
-
-
-def two_sessions(name: str) -> SessionTable:
-    """A venue that is open from 01:00 to 02:00 on two days."""
-    opens = np.array([at(HOUR), at(25 * HOUR)])
-    return SessionTable(name, opens, opens + HOUR * 10**9, (opens // (86_400 * 10**9)).astype(np.int32))
-
-
-def venue(frames: list[str]) -> Engine:
-    return Engine(config_of(frames, "spread", sessions_of=two_sessions, calendar="X", max_skew_ns=10**15))
 
 
 def told(rows: list[dict[str, Any]]) -> list[tuple[str, float, float | None, int]]:
@@ -53,10 +40,6 @@ def test_every_timeframe_has_the_four_values_of_the_last_quote_before_its_close_
     rows = [quote("A", 1.5, 9, 10), quote("A", 1.7, 9, 11), quote("A", 1.7, 9, 12), quote("A", 1.6, 9, 13)]
     (row,) = engine.values(*rows, trade("A", 1.2, 10, 1), heartbeat(9))
     assert (row["spread"], row["receipt"]["first_offset"], row["receipt"]["last_offset"]) == (3, 2, 4)
-    engine = Engine(config_of(["4s", "8s", "12s"], "spread"))
-    quotes = [quote("A", second + 0.5, 100, 101 + second) for second in range(13)]
-    rows = engine.values(*quotes, trade("A", 1, 10, 1), heartbeat(20))
-    assert told(rows) == [("4s", 0, 4, 0), ("8s", 0, 8, 0), ("12s", 0, 12, 0)]
 
 
 def test_receipts_cover_quotes_that_are_read_flat_bars_have_theirs_and_crossed_and_locked_books_are_counted() -> None:
@@ -120,20 +103,7 @@ def test_late_trades_and_quotes_revise_together_withdrawn_bars_too_and_behind_th
     assert told(engine.values(quote("A", 6, 9, 10), heartbeat(12))) == [("1s", 7, 1, 1)]
 
 
-def test_quotes_outside_the_session_enter_nothing_and_tick_and_source_bars_have_that_of_their_close() -> None:
-    engine = venue(["1h"])
-    rows = [
-        quote("A", HOUR - 1, 9, 19), quote("A", 2 * HOUR - 1, 9, 10), quote("A", 2 * HOUR, 9, 15),
-        quote("A", 2 * HOUR + 60, 9, 16), trade("A", 2 * HOUR + 30, 10, 1), quote("A", 24 * HOUR, 9, 17),
-    ]  # fmt: skip
-    result = engine.step([hello(lateness_ns=0), *rows, heartbeat(24 * HOUR)])
-    assert result.quotes.out_of_session == 4
-    assert (result.values.tolist(), result.closed["quote_offset"].tolist()) == ([[1]], [2])
-    engine = venue(["30m"])
-    first = [quote("A", HOUR + 5, 9, 10), trade("A", 2 * HOUR - 5, 10, 1), trade("A", 25 * HOUR + 5, 10, 1)]
-    then = [quote("A", 25 * HOUR + 1_805, 9, 12), trade("A", 26 * HOUR - 5, 10, 1), heartbeat(27 * HOUR)]
-    rows = engine.values(hello(lateness_ns=0), *first, *then)
-    assert [r["spread"] for r in rows] == [1, None, 3]
+def test_tick_and_source_bars_have_the_quote_of_their_close() -> None:
     engine = Engine(config_of(["2t"], "spread"))
     rows = engine.values(
         quote("A", 3, 9, 10), quote("A", 2, 9, 12), trade("A", 1, 10, 1), trade("A", 1, 10, 1), quote("A", 4, 9, 14),
@@ -169,7 +139,7 @@ def test_live_rows_carry_the_newest_quote_and_its_values_and_a_quote_marks_its_s
     assert [row["spread"] for row in live()] == [3, 3]
 
 
-def test_kept_quotes_are_one_a_slot_and_a_rise_and_its_fall_are_one_move_unless_prices_go_on() -> None:
+def test_kept_quotes_are_one_a_slot_and_a_rise_and_its_fall_are_one_move() -> None:
     engine = Engine(config_of(["1s", "1m"], "spread", window_ns=30 * 10**9, max_skew_ns=10**15))
     for start in range(0, 5_000, 50):
         rows = [quote("A", start + i / 20, 9, 10 + i) for i in range(1_000)]
@@ -177,10 +147,6 @@ def test_kept_quotes_are_one_a_slot_and_a_rise_and_its_fall_are_one_move_unless_
     assert engine.state.tables.quotes.size == 1_024, "30 s have 30 slots"
     assert kept_quotes(engine.stepper.trim(engine.state)) == 31
     assert relative_move(125.0, 100.0) == relative_move(100.0, 125.0) == 0.25
-    assert judged(100, 200, 50, 400, 410, 4_000, warm=4) == [BELIEVED] * 5 + [PRICE_BAND]
-    assert unit_or(100.0, 700.0, PRICE_BAND) == PRICE_BAND
-    wild = judged(100, *(float(10 ** (i % 2 + 3) * (i + 1) ** 3) for i in range(12)))
-    assert wild.index(BELIEVED, 1) <= 12, "nothing agrees on it: it is its level after four times as many"
 
 
 @pytest.mark.parametrize("symbols", [1, 40])
@@ -193,25 +159,9 @@ def test_many_slots_find_room_and_survive_a_snapshot(symbols: int) -> None:
     assert ([r["spread"] for r in values], len(values)) == ([1 + int(r["symbol"][1:]) + 100 for r in values], symbols)
 
 
-def judge(state: np.ndarray, *prices: float, scale: float = 0.001, most: float = 0.05, warm: float = 1.0) -> list[int]:
-    return [judge_price(state, 0, price, scale, most, 30.0, 3.0, warm) for price in prices]
-
-
-def judged(*prices: float, warm: float = 1.0) -> list[int]:
-    return judge(np.zeros(1, QUALITY), *prices, warm=warm)
-
-
-GOOD, BAND, UNIT = BELIEVED, PRICE_BAND, PRICE_UNIT
-
-
-@pytest.mark.parametrize(("prices", "last_judgements"), [
-    pytest.param([100, 101, 150, 101], [GOOD, GOOD, BAND, GOOD], id="one outside the band, and the level stays"),
-    pytest.param([100, 10_100, 1.01, 100_000, 100], [GOOD, UNIT, UNIT, UNIT, GOOD], id="other units"),
-    pytest.param([100, 200, 201, 200, 202], [GOOD, BAND, BAND, GOOD, GOOD], id="the confirming record is believed"),
-    pytest.param([100, 200, 201, 9, 200, 201, 202], [BAND, BAND, GOOD], id="a bad print between begins the count anew"),
-])  # fmt: skip
-def test_a_price_is_judged_by_the_level(prices: list[float], last_judgements: list[int]) -> None:
-    assert judged(*prices)[-len(last_judgements) :] == last_judgements
+def judge(state: np.ndarray, *prices: float, scale: float = 0.001, most: float = 0.05) -> None:
+    for price in prices:
+        judge_price(state, 0, price, scale, most, 30.0, 3.0, 1.0)
 
 
 def test_one_bad_print_hardly_moves_the_scale_which_comes_to_the_median_of_the_moves() -> None:

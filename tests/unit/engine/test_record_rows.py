@@ -91,24 +91,6 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def test_what_a_stream_with_late_trades_and_quotes_gives_has_the_bytes_of_its_columns() -> None:
-    config = config_of(["1s", "1m"], "sma(2),mid()")
-    engine, results, compared = Engine(config), ResultRows(config, "market"), 0
-    portions = [
-        [trade("A", 10.2, 5, 1), quote("A", 10.3, 4.5, 5.5), trade("B", 10.9, 7, 3, venue="X"), heartbeat(13)],
-        [quote("B", 14.0, 6.5, 7.5), trade("A", 10.4, 9, 2), trade("B", 12.1, 1, 1), heartbeat(20)],
-        [heartbeat(200)],
-    ]
-    for result in (result for rows in portions for result in engine.steps(rows)):
-        bars = bar_rows(engine.state, config, result.closed, "market", 0)
-        values = indicator_rows(engine.state, config, result.indicated, result.values, "market", 0)
-        assert written(results.bar_fields, results.bars(engine.state, result.closed, 0)) == encode_rows(bars)
-        rows = results.indicators(engine.state, result.indicated, result.values, 0)
-        assert written(results.indicator_fields, rows) == encode_rows(values)
-        compared += bars.num_rows + values.num_rows
-    assert compared > 10
-
-
 ONE_SECOND = config_of(["1s", "1m"], "sma(3),ema(2)")
 
 

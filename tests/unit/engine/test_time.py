@@ -41,12 +41,6 @@ STORIES: list[tuple[EngineConfig, dict[str, Steps]]] = [
             ([hello("x"), hello("y"), clock(1), *BOTH_OF_A], []),
             ([heartbeat(31, "x")], []), ([heartbeat(31.001, "x")], [("A", 1, 2)]),
         ],
-        "a symbol without live sources follows log time behind the timeout": [
-            ([clock(10), hello(), tick("A", 10)], []), ([clock(40.9)], []), ([clock(41)], [("A", 10, 11)]),
-        ],
-        "a goodbye takes the source out after its final watermark": [
-            ([clock(1), *BOTH_OF_A, heartbeat(9, "y")], []), ([goodbye("x", watermark_ns=None)], [("A", 1, 2)]),
-        ],
         "a historical source may pause for as long as it likes": [
             ([clock(LIVE), hello(mode="historical"), tick("A", 1), clock(2 * LIVE)], []),
             ([tick("A", 1.5), tick("A", 4)], [("A", 1, 2)]),
@@ -60,29 +54,11 @@ STORIES: list[tuple[EngineConfig, dict[str, Steps]]] = [
         "a source that never said hello may bring the past but not the future": [
             ([clock(LIVE), tick("A", 1), tick("A", LIVE + 6)], [(2, FUTURE)]),
         ],
-        "a source an hour ahead is refused and nobody's watermark moves": [
-            ([clock(100), hello("good"), hello("fast"), tick("A", 100, "good")], []),
-            ([tick("A", HOUR + 100, "fast"), tick("F", HOUR + 100, "fast"), heartbeat(HOUR + 101, "fast", log=101)],
-             [(0, FUTURE), (1, FUTURE), (2, FUTURE)]),
-            ([tick("A", 102, "good"), heartbeat(103, "good")], [("A", 100, 101), ("A", 102, 103)]),
-        ],
         "a source whose clock jumps ahead is refused, so it is silent, and after the timeout the other decides alone": [
             ([clock(0), hello("x", lateness_ns=0), hello("y", lateness_ns=0), tick("A", 0, "x"), tick("A", 0, "y")], []),
             *[([heartbeat(second + HOUR, "y", log=second), heartbeat(second, "x")], [(0, FUTURE)])
               for second in range(1, 31)],
             ([heartbeat(30.5, "x")], [("A", 0, 1)]),
-        ],
-        "a source an hour behind holds up its own symbols and no others": [
-            ([clock(HOUR), hello("good"), hello("slow"), tick("A", HOUR, "good"), tick("S", 0, "slow")], []),
-            ([heartbeat(HOUR + 1, "good")], [("A", HOUR, HOUR + 1)]),
-            ([heartbeat(0.9, "slow", log=HOUR + 1)], []),
-            ([heartbeat(1, "slow", log=HOUR + 1)], [("S", 0, 1)]), ([tick("S", 1.5, "slow")], []),
-        ],
-        "a symbol follows the slow one of its sources until that one dies": [
-            ([clock(HOUR), hello("good"), hello("slow"), tick("A", 10, "slow"), tick("A", HOUR, "good")], []),
-            ([heartbeat(HOUR + 20, "good")], []),
-            ([heartbeat(11, "slow", log=HOUR + 20)], [("A", 10, 11)]),
-            ([heartbeat(HOUR + 50, "good")], []), ([heartbeat(HOUR + 51, "good")], [("A", HOUR, HOUR + 1)]),
         ],
         "a goodbye's final watermark closes what it promises and no more": [
             ([clock(1), hello(), tick("A", 1), tick("A", 2.5)], []),
@@ -131,10 +107,6 @@ STORIES: list[tuple[EngineConfig, dict[str, Steps]]] = [
         ],
     }),
     (config_of(["1s"], window_ns=0), {
-        "a returning source is live again and what it brings from behind is late": [
-            ([clock(10), hello(), tick("A", 10)], []), ([clock(60)], [("A", 10, 11)]),
-            ([tick("A", 29)], [(0, "too_late")]), ([tick("A", 59), heartbeat(60)], [("A", 59, 60)]),
-        ],
         "a returning source holds its symbols at their watermark until it has caught up": [
             ([clock(10), hello("x"), hello("y"), tick("A", 10, "x"), tick("A", 10, "y")], []),
             ([clock(30), heartbeat(45, "x")], [("A", 10, 11)]),  # y leaves: A follows x, to 45
@@ -149,19 +121,10 @@ STORIES: list[tuple[EngineConfig, dict[str, Steps]]] = [
         ],
     }),
     (config_of(["1s", "1m"]), {
-        "an idle symbol closes by its source's heartbeat": [
-            ([tick("A", 1)], []), ([heartbeat(1.9)], []), ([heartbeat(2)], [("A", 1, 2)]), ([heartbeat(60)], [("A", 0, 60)]),
-        ],
         "when all sources are dead, of which one never said hello, the pipeline's clock alone closes every bar": [
             ([clock(10), hello("x"), tick("A", 10, "x"), tick("B", 10.5, "y")], []), ([clock(40)], []),
             ([clock(40.999)], []), ([clock(41)], [("A", 10, 11), ("B", 10, 11)]),
             ([clock(89.999)], []), ([clock(90)], [("A", 0, 60), ("B", 0, 60)]),
-        ],
-    }),
-    (config_of(["1m"]), {
-        "a quiet symbol closes in the same row as a busy one of its source": [
-            ([hello(), tick("QUIET", 1), *[tick("BUSY", second) for second in range(2, 60)]], []),
-            ([heartbeat(59.999)], []), ([tick("BUSY", 62)], [("BUSY", 0, 60), ("QUIET", 0, 60)]),
         ],
     }),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an indicator gives of a price that stands still, only rises, is in another unit, was huge once or is the only one."""
+"""What an indicator gives of a price that stands still, only rises, is in another unit or was huge once."""
 
 import re
 
@@ -104,12 +104,6 @@ def test_without_volume_it_is_zero(text: str, first: int) -> None:
         np.testing.assert_array_equal(compute(text, bars)[first:], 0.0)
 
 
-@pytest.mark.parametrize("text", ["avgprice", "medprice", "typprice", "wclprice"])
-def test_a_mean_of_one_bars_prices_is_that_price_without_any_volume(text: str) -> None:
-    for price in PRICES:
-        np.testing.assert_allclose(compute(text, closes(np.full(9, price), volume=0)), price, rtol=3e-16)
-
-
 SCALE_FREE = """cci cmo drawdown(20) kurtosis mfi natr percent_rank(20) ppo roc rocp rocr rsi skew stoch stochrsi trix tsi
     ultosc zscore"""
 
@@ -151,20 +145,3 @@ def test_it_is_right_again_when_huge_prices_have_left_the_window(text: str, firs
     small = 1e-8 * (1 + rng.random(60))
     found = compute(text, closes(np.concatenate([1e13 * rng.random(33), small])))[33 + first :]
     np.testing.assert_array_equal(found, compute(text, closes(small))[first:])
-
-
-NULL_OF_ONE_BAR = """adosc adx(2) adxr(2) alma(2) apo aroon(2) aroonosc(2) atr(1) bbands cci close_volume_correl cmf cmo
-    dema(2) donchian(2) dpo(1) drawdown(2) dx(2) ema(2) eom(1) force_index(1) garman_klass hma(2) ichimoku kama(2)
-    keltner(1,1,2) kurtosis(4) linearreg(2) linearreg_angle(2) linearreg_intercept(2) linearreg_slope(2) macd max mfi
-    midpoint(2) midprice(2) min minus_di(2) minus_dm(2) mom(1) natr parkinson percent_rank(1) plus_di(2) plus_dm(2) ppo
-    realized_volatility(1) rma(2) roc(1) rocp(1) rocr(1) rsi sar skew(3) sma(2) stddev(2) stoch stochf stochrsi
-    supertrend(1,1) t3(2) tema(2) trange trima(2) trix(1) tsf(2) tsi(1,1) ultosc(1,1,1) var(2) vpt vwma(2) willr wma(2)
-    zlema(2) zscore"""
-OF_ONE_BAR_THE_CLOSE = """alma(1) avgprice dema(1) donchian(1) ema(1) max(1) medprice min(1) rma(1) sma(1) t3(1) tema(1)
-    trima(1) typprice vwap vwma(1) wclprice wma(1) zlema(1)"""
-
-
-def test_of_a_single_bar_it_is_null_and_with_period_one_the_close() -> None:
-    bars = closes([7.0])
-    assert [text for text in NULL_OF_ONE_BAR.split() if not np.isnan(compute(text, bars)).all()] == []
-    assert [text for text in OF_ONE_BAR_THE_CLOSE.split() if (compute(text, bars) != 7.0).any()] == []

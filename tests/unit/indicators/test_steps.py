@@ -1,30 +1,21 @@
-"""What kernels are made of: windows and sums in the slots of a state row, averages, true ranges, raw stochastics, cycles."""
+"""What kernels are made of: windows and sums in the slots of a state row; and what their steps say."""
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, integers, lists
 
-from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, OPEN, WIDTH
-from marketpulse.indicators.delay import DELAY_HEAD, delay_push
-from marketpulse.indicators.dominant_cycle import CYCLE_WIDTH, FIRST_BAR, SMOOTH_PERIOD, cycle_push
-from marketpulse.indicators.extremes import EXTREME_HEAD, highest_push, highest_step, lowest_push, lowest_step
-from marketpulse.indicators.fast_k import fast_k_push, fast_k_step, fast_k_width, fast_push, fast_step, fast_width
+from marketpulse.indicators.extremes import EXTREME_HEAD, highest_step, lowest_step
+from marketpulse.indicators.fast_k import fast_k_push, fast_k_step, fast_k_width
 from marketpulse.indicators.money_flow import money_flow_step, money_flow_volume
-from marketpulse.indicators.rises_and_falls import RISES_WIDTH, rises_push, rises_step
+from marketpulse.indicators.rises_and_falls import RISES_WIDTH, rises_step
 from marketpulse.indicators.rolling import POSITIVE_SUM_HEAD, SUM_HEAD, positive_sum_push, sum_push
 from marketpulse.indicators.running_total import TOTAL_WIDTH, total_push, total_step
-from marketpulse.indicators.smoothing import AVERAGE_WIDTH, ema_push, wilder_push
-from marketpulse.indicators.true_range import TRUE_RANGE_WIDTH, true_range_push, true_range_step
-from marketpulse.indicators.weighted_price import explain_price, weighted_price
-from marketpulse.indicators.window import WINDOW_HEAD, earlier, window_push
+from marketpulse.indicators.true_range import TRUE_RANGE_WIDTH, true_range_step
 
-ANY = lists(floats(-1e13, 1e13), min_size=1, max_size=60)
 PRICES = lists(floats(1e-8, 1e13), min_size=1, max_size=60)
 PERIODS, PLACES = integers(1, 8), integers(0, 3)
 
@@ -39,39 +30,6 @@ class Slots:
     def assert_nothing_else_was_written(self) -> None:
         self.state[self.slots] = -7.0
         assert (self.state == -7.0).all()
-
-
-@given(values=ANY, size=PERIODS, at=PLACES)
-def test_a_window_holds_the_last_values_inside_its_slots(values: list[float], size: int, at: int) -> None:
-    row = Slots(at, WINDOW_HEAD + size)
-    for i, value in enumerate(values):
-        held, place = window_push(row.state, 1, at, size, value)
-        assert held == min(i + 1, size)
-        found = [row.state[1, at + WINDOW_HEAD + earlier(place, size, bars)] for bars in range(held)]
-        assert found == values[i::-1][:held]
-    row.assert_nothing_else_was_written()
-
-
-@pytest.mark.parametrize("length", [1, 2, 7])
-def test_a_delayed_value_is_the_one_of_so_many_pushes_ago(length: int) -> None:
-    row = Slots(1, DELAY_HEAD + length)
-    for i in range(60):
-        known, past = delay_push(row.state, 1, 1, length, 100.0 + i)
-        assert known == (i >= length)
-        assert not known or past == 100.0 + i - length
-    row.assert_nothing_else_was_written()
-
-
-@given(values=ANY, period=PERIODS, at=PLACES)
-@pytest.mark.parametrize(("push", "search"), [(highest_push, max), (lowest_push, min)])
-def test_extremes_are_those_of_the_window_and_stay_inside_their_slots(
-    push: Callable[..., tuple[bool, float]], search: Callable[[Any], Any], values: list[float], period: int, at: int
-) -> None:
-    row = Slots(at, EXTREME_HEAD + period)
-    for i, value in enumerate(values):
-        found = push(row.state, 1, at, period, value)
-        assert found == (i >= period - 1, search(values[max(0, i - period + 1) : i + 1]))
-    row.assert_nothing_else_was_written()
 
 
 def test_extremes_and_running_totals_say_what_they_are_of_and_lose_no_digit() -> None:
@@ -118,61 +76,21 @@ def test_a_positive_rolling_sum_cancels_nothing_inside_its_slots(values: list[fl
     row.assert_nothing_else_was_written()
 
 
-def averages(push: Callable[..., tuple[bool, float]], *arguments: float, values: list[float]) -> list[float | None]:
-    row = Slots(1, AVERAGE_WIDTH)
-    found = [push(row.state, 1, 1, *arguments, value) for value in values]
-    row.assert_nothing_else_was_written()
-    return [value if known else None for known, value in found]
-
-
-def test_averages_that_never_forget_and_prices_move_by_weight_and_a_cycle_stays_between_6_and_50_bars() -> None:
-    assert averages(ema_push, 2, 0.5, values=[1.0, 3.0, 6.0, 6.0]) == [None, 2.0, 4.0, 5.0]
-    assert averages(wilder_push, 4, values=[1.0, 1.0, 3.0, 3.0, 6.0, 3.0]) == [None, None, None, 2.0, 3.0, 3.0]
-    assert averages(ema_push, 1, 1.0, values=[5.0, 9.0]) == [5.0, 9.0] == averages(wilder_push, 1, values=[5.0, 9.0])
-    assert averages(ema_push, 10, 0.2, values=[float(value) for value in range(30)])[:9] == [None] * 9
-    bars, out = np.zeros((1, WIDTH)), np.empty((1, 1))
-    bars[0, [OPEN, HIGH, LOW, CLOSE]] = [1, 8, 2, 4]
-    none = np.zeros((1, 0))
-    weighted_price((1.0, 1.0, 2.0, 4.0), none, np.zeros(1, np.int64), bars, np.zeros(1, np.int32), none[0], out)
-    assert out[0, 0] == 22 / 8
-    explained = explain_price((1.0, 0.0, 2.0, 0.0), "price", none, bars[0], 0, ())
-    assert explained.lines == (f"price = (high 8.0 + close * 2 4.0) / 3 = {16 / 3!r}",)
-    state = np.full((1, CYCLE_WIDTH + 2), -7.0)
-    state[0, 1:-1] = 0.0
-    for value in np.random.default_rng(2).random(2_000).tolist():
-        cycle_push(state[:, 1:-1], 0, value)
-    assert state[0, 0] == state[0, -1] == -7.0
-    assert 6.0 <= state[0, 1 + SMOOTH_PERIOD] <= 50.0
-
-
-def test_rises_and_falls_are_averaged_apart_and_the_true_range_counts_from_the_close_before_in_words() -> None:
-    state = np.zeros((1, RISES_WIDTH))
-    found = [rises_push(state, 0, 0, 2, value) for value in (10.0, 12.0, 11.0, 14.0)]
-    assert [known for known, _, _ in found] == [False, False, True, True]
-    assert [tuple(averages) for _, *averages in found[2:]] == [(1.0, 0.5), (2.0, 0.25)]
-
+def test_changes_and_true_ranges_are_said_with_the_close_before() -> None:
     state = np.zeros((1, RISES_WIDTH))
     assert rises_step(state, 0, 1, 10.0, "close") == (["close 10.0 is the first: no change yet"], None)
     lines, found_averages = rises_step(state, 0, 1, 8.0, "close")
     assert lines[0] == "change = close - close before = 8.0 - 10.0 = -2.0"
     assert found_averages == (0.0, 2.0)
-    state, words = np.zeros((1, TRUE_RANGE_WIDTH)), np.zeros((1, TRUE_RANGE_WIDTH))
-    assert not true_range_push(state, 0, 0, 11.0, 9.0, 10.0)[0]
-    assert true_range_push(state, 0, 0, 16.0, 14.0, 15.0) == (True, 6.0)
-    assert true_range_push(state, 0, 0, 16.0, 13.0, 14.0) == (True, 3.0)
+    state = np.zeros((1, TRUE_RANGE_WIDTH))
     said = "the first bar has no close before it, and so no true range"
-    assert true_range_step(words, 0, 11.0, 9.0, 10.0) == (said, None)
-    line, value = true_range_step(words, 0, 16.0, 14.0, 15.0)
+    assert true_range_step(state, 0, 11.0, 9.0, 10.0) == (said, None)
+    line, value = true_range_step(state, 0, 16.0, 14.0, 15.0)
     assert value == 6.0
     assert line.endswith("= max(16.0 - 14.0, |16.0 - 10.0|, |14.0 - 10.0|) = 6.0")
 
 
-def test_fast_k_is_the_share_of_the_range_below_the_close_says_so_and_a_range_of_rounding_alone_is_none() -> None:
-    state = np.zeros((1, fast_k_width(2)))
-    assert not fast_k_push(state, 0, 0, 2, 6.0, 4.0, 5.0)[0]
-    assert fast_k_push(state, 0, 0, 2, 8.0, 6.0, 7.0) == (True, 75.0)
-    assert fast_k_push(state, 0, 0, 2, 6.0, 6.0, 6.0) == (True, 0.0)
-
+def test_fast_k_says_which_share_of_the_range_it_is_and_a_range_of_rounding_alone_is_none() -> None:
     state, of = np.zeros((1, fast_k_width(1))), ("highs", "lows", "close")
     lines, value = fast_k_step(state, 0, 1, (8.0, 4.0, 7.0), of)
     said = "%K = 100 * (close - lowest) / (highest - lowest) = 100 * (7.0 - 4.0) / (8.0 - 4.0) = 75.0"
@@ -185,25 +103,9 @@ def test_fast_k_is_the_share_of_the_range_below_the_close_says_so_and_a_range_of
     assert fast_k_push(state, 0, 0, 2, 50.5, 50.5, 50.5) == (True, 100.0)
 
 
-def test_the_fast_stochastic_averages_its_raw_values_and_volume_flows_to_where_the_close_is_and_says_how() -> None:
-    # %K 75, 0 and 75
-    state, words, of = np.zeros((1, fast_width(1, 2))), np.zeros((1, fast_width(1, 2))), ("", "", "")
-    expected = [None, (0.0, 37.5), (75.0, 37.5)]
-    for (high, low, close), values in zip([(8.0, 4.0, 7.0), (8.0, 4.0, 4.0), (6.0, 2.0, 5.0)], expected, strict=True):
-        known, *found = fast_push(state, 0, 0, (1, 2), high, low, close)
-        assert (tuple(found) if known else None) == values
-        assert fast_step(words, 0, (1, 2), (high, low, close), of)[1] == values
+def test_volume_flows_to_where_the_close_is_and_says_how() -> None:
     for high, low, close, flow in ((8, 4, 8, 6), (8, 4, 4, -6), (8, 4, 6, 0), (8, 4, 7, 3), (5, 5, 5, 0)):
         assert money_flow_volume(high, low, close, 6.0) == money_flow_step(high, low, close, 6.0)[1] == flow
     said = "((7.0 - 4.0) - (8.0 - 7.0)) / (8.0 - 4.0) * 6.0 = 3.0"
     assert money_flow_step(8.0, 4.0, 7.0, 6.0)[0].endswith(said)
     assert money_flow_step(5.0, 5.0, 5.0, 6.0)[0] == "high = low = 5.0: money flow volume = 0"
-
-
-@pytest.mark.parametrize("bars", [10, 15, 20, 30])
-def test_the_dominant_cycle_of_a_sine_is_as_long_as_the_sine(bars: int) -> None:
-    state = np.zeros((1, CYCLE_WIDTH))
-    prices = 100 + 5 * np.sin(2 * np.pi * np.arange(400) / bars)
-    found = [float(state[0, SMOOTH_PERIOD]) for price in prices if cycle_push(state, 0, price)]
-    assert len(found) == 400 - FIRST_BAR
-    np.testing.assert_allclose(found[200:], bars, atol=0.5)

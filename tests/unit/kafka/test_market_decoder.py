@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from marketpulse.kafka.codec import MarketDecoder, encode_market
+from marketpulse.kafka.codec import MarketDecoder
 from marketpulse.kafka.frame_writer import write_frame
 from marketpulse.kafka.market_tables import BARE_FIELDS
 from marketpulse.kafka.records import records_of
@@ -182,9 +182,10 @@ def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_rest_goes_on(valu
 
 
 def test_missing_null_and_unknown_fields_are_no_faults_zero_has_no_sign_and_the_last_of_a_name_counts() -> None:
-    odd_ones: list[dict[str, Any]] = [{"venue": None}, {"venue": ""}, {"bid": "x", "new": {"a": 1}}, {"size": 0}]
+    unasked: dict[str, Any] = {"bid": "x", "new": {"a": 1}, "conditions": []}
+    odd_ones: list[dict[str, Any]] = [{"venue": None}, {"venue": ""}, unasked, {"size": 0}]
     batch, letters = decode([*(text(GOOD_TRADE | more) for more in odd_ones), TRADE_TEXT.replace(b"100}", b"-0.0}")])
-    assert (letters, batch.venue.tolist()) == ([], [ABSENT] * 5)
+    assert (letters, batch.rare, batch.venue.tolist()) == ([], {}, [ABSENT] * 5)
     assert (batch.b.tolist()[3:], np.signbit(batch.b).tolist()) == ([0, 0], [False] * 5)
     batch, _ = decode([TRADE_TEXT.replace(b'"size"', b'"price": 7.5, "size"')])
     assert batch.a[0] == 7.5
@@ -231,9 +232,11 @@ def test_rows_of_one_or_several_frames_keep_the_order_of_the_log_between_objects
     assert batch.a.tolist()[:3] == [101.25, 1.0, 3.0]
     assert [(x.reason, x.offset, x.row) for x in letters] == [("bad_price", 101, 1)]
     assert (json.loads(letters[0].value or b"")["price"], trade_ids(batch)[1:3]) == (-1.0, [b"t0", b"t2"])
-    values = [write_frame(trades([1.0, 2.0])), text(GOOD_TRADE), write_frame(trades([4.0])), write_frame(trades([5.0]))]
+    none_said = pa.array([None, []], pa.list_(pa.string()))
+    first = write_frame(trades([1.0, 2.0], conditions=none_said))
+    values = [first, text(GOOD_TRADE), write_frame(trades([4.0])), write_frame(trades([5.0]))]
     batch, letters = decode(values, frames=[0, 2, 3])
-    assert (letters, batch.a.tolist()) == ([], [1.0, 2.0, 101.25, 4.0, 5.0])
+    assert (letters, batch.rare, batch.a.tolist()) == ([], {}, [1.0, 2.0, 101.25, 4.0, 5.0])
     assert batch.offset.tolist() == [100, 100, 101, 102, 103]
     assert trade_ids(batch) == [b"t0", b"t1", None, b"t0", b"t0"]
 
@@ -295,19 +298,6 @@ def test_a_frame_that_would_unfold_is_refused_unread() -> None:
     _, letters = decode([write_frame(batch), sink.getvalue().to_pybytes()], frames=[0, 1])
     assert [letter.reason for letter in letters] == ["too_large", "unreadable_frame"]
     assert "compressed" in letters[1].detail
-
-
-def test_both_wires_of_the_encoder_give_the_same_columns() -> None:
-    batch = trades([1.0, 2.5, 3e-7], conditions=pa.array([None, ["@", "T"], []], pa.list_(pa.string())))
-    plain = [e.value for e in encode_market(batch, wire="json", partitions=4)]
-    framed = [e.value for e in encode_market(batch, wire="arrow", partitions=4)]
-    a, no_letters = decode(plain)
-    b, none_either = decode(framed, frames=[0])
-    assert no_letters == none_either == []
-    for column in ("kind", "a", "b", "event_time_ns", "trade_id_length"):
-        assert getattr(a, column).tolist() == getattr(b, column).tolist()
-    assert a.rare == b.rare == {1: {"conditions": ["@", "T"]}}
-    assert QUOTE.names[0] == "type"
 
 
 def test_frames_of_one_poll_are_read_as_each_alone_is() -> None:

@@ -23,7 +23,7 @@ from marketpulse.kafka.snapshot import Pointer, chunk_of, chunks_of, load_of
 from marketpulse.kafka.transaction import BEGINNING, Taken
 from marketpulse.model.market import StringTable
 from marketpulse.model.record_rows import RecordRows, RowField, ValueKind
-from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema, live_schema
+from marketpulse.model.rows import ALERT, BAR, INDICATORS_HEAD, RECEIPT, indicators_schema
 from marketpulse.settings import Settings
 from marketpulse.telemetry import REGISTRY
 from refused import assert_raises
@@ -44,8 +44,6 @@ ALERT_ROW = {
     "event_time_ns": T0 + 60, "state": "raised", "was": None, "late": True, "value": 0.1, "message": "AAA: \u00e9 {",
     "revision": 0, "receipt": RECEIPT_ROW,
 }  # fmt: skip
-WITHDRAWN = ALERT_ROW | {"state": "withdrawn", "was": "raised", "late": False, "value": None, "revision": 1}
-GONE = BAR_ROW | dict.fromkeys(("open", "high", "low", "close", "vwap", "sma_20")) | {"trade_count": 0, "revision": 2}
 SMA = indicators_schema(["sma_20"])
 
 
@@ -75,23 +73,6 @@ def test_a_row_is_one_object_with_nulls_and_receipt_and_foreign_ones_may_lack_fi
     with pytest.raises(ParameterError, match="market"):  # which is none of our output topics
         decode_rows("market", [])
     assert_raises(ParameterError, "partitions", encode_rows, BARS, wire="arrow")
-
-
-@pytest.mark.parametrize("wire", ["json", "arrow", "our arrow"])
-@pytest.mark.parametrize(("topic", "batch"), [
-    pytest.param("alerts", batch_of(ALERT, ALERT_ROW, WITHDRAWN), id="alerts with flag and nulls"),
-    pytest.param("bars", batch_of(BAR, BAR_ROW, {"symbol": "B"}), id="without a receipt"),
-    pytest.param("bars", batch_of(BAR, GONE), id="a withdrawn bar"),
-    pytest.param("bars", batch_of(BAR, BAR_ROW, GONE), id="a withdrawn bar beside another"),
-    pytest.param("indicators", batch_of(SMA, GONE), id="a withdrawn bar's values"),
-    pytest.param("indicators", batch_of(SMA, BAR_ROW, GONE), id="a withdrawn bar's values beside others"),
-    pytest.param("live", batch_of(live_schema(["ema_12"]), {"symbol": "A", "ema_12": 1.5, "ingest_time_ns": 0}),
-                 id="live rows, which have no receipt"),
-])  # fmt: skip
-def test_rows_come_back_from_either_wire_as_they_were(topic: str, batch: pa.RecordBatch, wire: str) -> None:
-    ours = [value for _, value in encode_rows(batch, wire="arrow", partitions=1)]
-    values = {"json": values_of(batch), "arrow": [write_frame(batch)], "our arrow": ours}[wire]
-    assert decode_rows(topic, values, lambda _: wire != "json").equals(batch)
 
 
 def test_names_of_all_rows_large_ones_too_are_columns_before_the_receipt_on_both_wires_and_odd_frames_whole() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from board_rows import SECOND_NS, bars, indicators, live, row
+from board_rows import SECOND_NS, bars, indicators, live, minute, row
 from marketpulse.clock import ManualClock
 from marketpulse.errors import ParameterError
 from marketpulse.ports import FeedBatch, PipelineStats
@@ -24,10 +24,6 @@ def told(*batches: FeedBatch, **options: Any) -> Board:
     for batch in batches:
         board.take(batch)
     return board
-
-
-def minute(number: int, close: float, **other: Any) -> dict[str, Any]:
-    return row("AAPL", "1m", 60 * number, close, **other)
 
 
 def shown(board: Board, *names: str, timeframe: str = "1m", since: int = -1) -> list[Any]:

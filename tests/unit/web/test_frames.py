@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_rows import bars, indicators, live, row
+from board_rows import bars, indicators, live, minute, row
 from marketpulse.errors import ParameterError
 from marketpulse.ports import FeedBatch
 from marketpulse.web.board import Board
 from marketpulse.web.frames import PageView, Resume, Wish, next_frame, next_frames
 from marketpulse.web.wish import read_resume, read_wish
-from page_reader import PageReader
+from page_reader import PageReader, closes, wish
 
 NO_FIGURES = -1
 
@@ -33,16 +33,8 @@ def sent(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[str
     return found
 
 
-def closes(part: dict[str, Any]) -> list[float]:
-    return [values[5] for values in part["chart"]["rows"]]
-
-
 def on(symbol: str = "AAPL", timeframe: str = "1m") -> PageView:
     return PageView(wanted=Wish((symbol, timeframe)))
-
-
-def minute(number: int, close: float, symbol: str = "AAPL", **other: Any) -> dict[str, Any]:
-    return row(symbol, "1m", 60 * number, close, **other)
 
 
 def board_of(*rows: dict[str, Any], **options: Any) -> Board:
@@ -257,10 +249,6 @@ def test_any_cut_of_frames_with_any_breaks_leads_to_what_the_board_says(steps: l
         chart = board.chart(*view.wanted.chart)
         rows = orjson.loads(orjson.dumps(chart["rows"] if chart else []))
         assert list(dict(sorted(reader.charts.get(view.wanted.chart, {}).items())).values()) == rows
-
-
-def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
-    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
 
 
 CHART = {"symbol": "KO", "timeframe": "1h"}

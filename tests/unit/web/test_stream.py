@@ -23,7 +23,7 @@ from marketpulse.telemetry import REGISTRY
 from marketpulse.web import connection, page_socket, stream
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer, open_socket
-from page_reader import NeverReads, PageReader
+from page_reader import NeverReads, PageReader, closes, wish
 from refused import assert_raises
 from served_app import app_of, serving
 from waiting import wait_until
@@ -74,14 +74,6 @@ async def until_closed(page: ClientConnection) -> int | None:
             while True:
                 await page.recv()
     return page.close_code
-
-
-def closes(frame: dict[str, Any]) -> list[float]:
-    return [values[5] for values in frame["chart"]["rows"]]
-
-
-def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
-    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
 
 
 def test_a_page_gets_quotes_at_once_its_chart_when_it_asks_and_every_frame_builds_on_the_one_before(site: Site) -> None:
@@ -139,17 +131,6 @@ def test_a_page_that_reads_nothing_holds_up_nobody_and_gets_fewer_steps(site: Si
     frames, late = asyncio.run(visit())
     assert len(late) < len(frames)
     assert all(after["after"] == before["seq"] for before, after in itertools.pairwise(late))
-
-
-@patch.object(stream, "SEND_TIMEOUT_S", 0.3)
-def test_a_page_that_never_reads_is_let_go_and_leaves_nothing_behind(site: Site) -> None:
-    let_go, connected = count("pages_let_go_total"), count("pages_connected")
-    with NeverReads(site.server.port):
-        wait_until(lambda: count("pages_connected") == connected + 1, within_s=20)
-        while count("pages_let_go_total") == let_go:
-            site.move_all()
-        wait_until(lambda: count("pages_connected") == connected, within_s=20)
-    assert count("pages_let_go_total") == let_go + 1
 
 
 def test_a_page_that_comes_back_goes_on_where_it_was(site: Site) -> None:
@@ -215,9 +196,11 @@ def test_foreign_pages_are_refused_before_the_socket_opens(site: Site, headers: 
 
 @patch.object(stream, "SEND_TIMEOUT_S", 0.2)
 @patch.object(page_socket, "LINGER_S", 0.1)
-def test_a_page_let_go_is_cut_off_and_a_closed_one_left_alone(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_page_that_never_reads_is_cut_off_and_leaves_nothing_behind_and_a_closed_one_is_left_alone(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     """A transport that is only closed would wait for ever until its buffer is taken."""
-    let_go = count("pages_let_go_total")
+    let_go, connected = count("pages_let_go_total"), count("pages_connected")
 
     async def visit() -> None:
         async with connect(site.address) as page:
@@ -232,6 +215,7 @@ def test_a_page_let_go_is_cut_off_and_a_closed_one_left_alone(site: Site, caplog
         await asyncio.sleep(0.3)  # longer than it lingers
 
     asyncio.run(visit())
+    assert (count("pages_let_go_total"), count("pages_connected")) == (let_go + 1, connected)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 

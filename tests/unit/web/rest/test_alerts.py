@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pyarrow as pa
 import pytest
 
-from board_rows import bars, row
+from board_rows import alerts, bars, row
 from lake_store import LakeRows
-from marketpulse.model.rows import ALERT
 from marketpulse.ports import AlertSpan, FeedBatch
 from marketpulse.query.history import LakeHistory
 from marketpulse.settings import Settings
@@ -29,10 +27,6 @@ def alert(minute: int, state: str = "raised", revision: int = 0, **other: Any) -
     } | other  # fmt: skip
 
 
-def batch(*rows: dict[str, Any]) -> FeedBatch:
-    return FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1)
-
-
 class Site:
     """The application over a lake and recent alerts."""
 
@@ -42,7 +36,7 @@ class Site:
         self.recent = RecentAlerts()
 
     def tell(self, *rows: dict[str, Any]) -> None:
-        Board(parts={"recent_alerts": self.recent}).take(batch(*rows))
+        Board(parts={"recent_alerts": self.recent}).take(alerts(*rows))
 
     def get(self, address: str = "", **options: Any) -> httpx.Response:
         with closing(Stored(lambda: LakeHistory(self.settings))) as stored:
@@ -130,7 +124,7 @@ def test_a_wrong_question_is_refused(site: Site, options: dict[str, Any]) -> Non
 
 def told(*events: tuple[int, int, str]) -> FeedBatch:
     """Alerts of AAA as (event time, revision, state)."""
-    return batch(*(alert(0, state, revision) | {"event_time_ns": time} for time, revision, state in events))
+    return alerts(*(alert(0, state, revision) | {"event_time_ns": time} for time, revision, state in events))
 
 
 def states(recent: RecentAlerts) -> list[tuple[int, str]]:
