@@ -50,7 +50,8 @@ def test_an_operator_gives_what_a_hand_gives(expression: str, closes: list[float
     ([2, 3], [2, 2], True, False), ([2, 1], [2, 2], False, True),  # equal before counts as the other side
     ([1, 2], [2, 2], False, False), ([3, 2], [2, 2], False, False),  # equal now does not count as beyond
     ([1, 1], [2, 0], True, False), ([1, 1], [0, 2], False, True),  # the right side may be the one that moves
-    ([1, NULL, 3], [2, 2, 2], None, None), ([1, 3], [2, NULL], None, None), ([3], [2], None, None),
+    ([NULL, 3], [2, 2], None, None), ([1, 3], [NULL, 2], None, None), ([1, NULL], [2, 2], None, None),
+    ([1, 3], [2, NULL], None, None), ([1, NULL, 3], [2, 2, 2], None, None), ([3], [2], None, None),
 ])  # fmt: skip
 def test_a_crossing_is_from_the_other_side_or_equal_to_strictly_beyond(
     left: list[float], right: list[float], crosses_above: bool | None, crosses_below: bool | None
@@ -63,7 +64,9 @@ UNKNOWN = [
     "not close > 1", "close == close", "close + 1 > 0", "min(close, low) > 0", "low > 0 and close > 1", "prev(low) == 1",
     "low / 0 > 1", "0 * low / 0 == 0", "low * 1e308 * 10 > 1",
 ]  # fmt: skip
-NO_MATTER = {"low > 0 or close > 1": True, "low > 1 and close > 1": False}
+NO_MATTER = {
+    "low > 0 or close > 1": True, "close > 1 or low > 0": True, "low > 1 and close > 1": False, "close > 1 and low > 1": False,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("expression", "expected"), [*((text, None) for text in UNKNOWN), *NO_MATTER.items()])

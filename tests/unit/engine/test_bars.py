@@ -91,9 +91,6 @@ def test_tick_bars_are_cut_by_count_in_the_logs_order_and_bars_feed_larger_ones_
     bars = closed(Engine(config_of(["1t", "3t"])), *(trade("A", *numbers) for numbers in trades))
     assert [b for b in bars if b[0] == "3t"] == [("3t", 3, 2, 10, 12, 10, 11, 6)]
     assert [b[3] for b in bars if b[0] == "1t"] == [10, 12, 11, 9]
-    parts = [bar("S", "1m", 60 * i, 60 * i + 60, (10 + i, 20 + i, 5 - i, 11 + i, 100)) for i in range(5)]
-    bars = closed(Engine(config_of(["1m", "5m"])), *parts, heartbeat(300))
-    assert ([b[0] for b in bars], bars[-1]) == (["1m"] * 5 + ["5m"], ("5m", 0, 300, 10, 24, 1, 15, 500))
     rows = [bar(s, "1m", 60 * i, 60 * i + 60, (1, 1, 1, 1, 100)) for i in range(6) for s in "ABC"]
     result = Engine(config_of(["1m", "5m"])).step([hello(mode="historical", lateness_ns=0), *rows])
     assert (result.refused, [b["volume"] for b in result.closed if b["frame"] == 1]) == ([], [500, 500, 500])

@@ -45,6 +45,10 @@ STORIES: list[tuple[EngineConfig, dict[str, Steps]]] = [
             ([clock(LIVE), hello(mode="historical"), tick("A", 1), clock(2 * LIVE)], []),
             ([tick("A", 1.5), tick("A", 4)], [("A", 1, 2)]),
         ],
+        "a historical source that pauses holds up a symbol that a live one feeds too": [
+            ([clock(10), hello("tape", "historical"), hello("feed"), tick("A", 10, "tape"), tick("A", 10, "feed")], []),
+            ([heartbeat(50, "feed")], []), ([goodbye("tape", watermark_ns=None)], [("A", 10, 11)]),
+        ],
         "a live source whose clock is wrong moves no watermark": [
             ([clock(100_000), hello(), tick("A", 100_000)], []),
             ([tick("A", 100_005.1), tick("A", 100_000 - 86_401), heartbeat(103_600, log=100_000)],

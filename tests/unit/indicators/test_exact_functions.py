@@ -102,22 +102,6 @@ def test_the_mean_of_equal_values_is_the_value(value: float, count: int) -> None
     assert mean(upper, float(exact - Fraction(upper)), count) == value
 
 
-def test_moments_by_hand_and_of_a_flat_window_zero() -> None:
-    window = np.array([[-7.0, 1.0, 1.0, 1.0, 5.0, -7.0]])
-    assert moments.mean_absolute_deviation(window, 0, 1, 4, 2.0) == 1.5
-    assert moments.population_variance(window, 0, 1, 4, 2.0) == 3.0
-    assert moments.population_deviation(window, 0, 1, 4, 2.0) == np.sqrt(3.0)
-    # distances -1 -1 -1 3 in units of 3
-    assert moments.central_moments(window, 0, 1, 4, 2.0) == pytest.approx((12 / 4 / 9, 24 / 4 / 27, 84 / 4 / 81))
-    # distances -1 0 1 and -1 -1 2
-    windows = np.array([[1.0, 2.0, 3.0, 9.0, 1.0, 1.0, 4.0]])
-    assert moments.correlation(windows, 0, (0, 4), 3, (2.0, 2.0)) == pytest.approx(3 / np.sqrt(12))
-    window = np.full((1, 5), 1 / 3)
-    assert moments.central_moments(window, 0, 0, 5, 1 / 3) == (0.0, 0.0, 0.0)
-    assert moments.population_variance(window, 0, 0, 5, 1 / 3) == 0.0
-    assert moments.correlation(window, 0, (0, 0), 5, (1 / 3, 1 / 3)) == 0.0
-
-
 @pytest.mark.parametrize("price", [1e-8, 1.0, 100.0, 1e13])
 def test_values_are_tied_where_talibs_money_flow_sees_no_direction(price: float) -> None:
     for factor in (1.0, 1 + 1e-15, 1 + 1.8e-14, 1 + 2.2e-14, 1 + 1e-12, 2.0):

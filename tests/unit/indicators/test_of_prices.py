@@ -106,8 +106,6 @@ def test_on_real_daily_files_indicators_are_what_their_definitions_make_of_other
     for bars in every_daily().values():
         middle = compute("sma(20)", bars)
         np.testing.assert_array_equal(compute("bbands(20,0)", bars), np.column_stack([middle] * 3))
-        adx = compute("adx(5)", bars)
-        np.testing.assert_array_equal(compute("adxr(5)", bars)[4:], (adx[4:] + adx[:-4]) / 2)
         np.testing.assert_array_equal(compute("ultosc(28,14,7)", bars), compute("ultosc(7,14,28)", bars))
         for period in (2, 14, 200):
             angles = np.degrees(np.arctan(compute(f"linearreg_slope({period})", bars)))

@@ -76,14 +76,6 @@ def test_a_mistake_has_its_place_in_what_was_asked(desk: LakeDesk, sql: str, lin
     assert (mistake.line, mistake.column) == (line, column)
 
 
-def test_the_version_changes_with_what_is_stored(settings: Settings) -> None:
-    with closing(LakeDesk(settings)) as desk:
-        empty = desk.version()
-        assert desk.version() == empty
-        store(settings, "trades", real_trades(), "market")
-        assert desk.version() != empty
-
-
 DAY_NS = 86_400 * 10**9
 START_NS = 19_844 * DAY_NS
 

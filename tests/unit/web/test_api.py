@@ -37,11 +37,7 @@ def board() -> Board:
     return board
 
 
-def test_bars_come_with_their_columns_in_milliseconds_and_symbols_with_last_price_and_reference(board: Board) -> None:
-    answer = ask(app_of(board), "/api/bars?symbol=AAPL&timeframe=1m&limit=2").json()
-    rows: list[dict[str, Any]] = [dict(zip(answer["columns"], r, strict=True)) for r in answer["rows"]]
-    found = [(r["open_time_ms"], r["close_time_ms"], r["close"]) for r in rows]
-    assert found == [(180_000, 240_000, 4.0), (240_000, 300_000, 5.0)]
+def test_symbols_come_with_their_last_price_and_its_reference(board: Board) -> None:
     answer = ask(app_of(board), "/api/symbols").json()
     assert answer["timeframes"] == ["1m"]
     assert answer["symbols"] == [
@@ -80,15 +76,6 @@ def test_metrics_are_the_processs_own_nothing_can_be_written_and_another_answer_
     assert one == same != other
     again = tell(request(if_none_match=one), [1])
     assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", one)
-
-
-@pytest.mark.parametrize(("query", "status"), [
-    ("", 400), ("?symbol=AAPL", 400), ("?symbol=NONE&timeframe=1m", 404), ("?symbol=AAPL&timeframe=1h", 404),
-    *((f"?symbol=AAPL&timeframe=1m&limit={limit}", 400) for limit in ("0", "-1", "%C2%B2", "99999999999999999999")),
-])  # fmt: skip
-def test_a_wrong_question_is_answered_with_what_to_ask(board: Board, query: str, status: int) -> None:
-    answer = ask(app_of(board), f"/api/bars{query}")
-    assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
 
 
 # The form of an answer, and its etag.

@@ -20,16 +20,15 @@ from starlette.requests import Request
 from board_rows import bars, indicators, live, row
 from lake_store import LakeRows
 from marketpulse.errors import QueryCancelled, Retryable
-from marketpulse.model.adjusting import Action, Adjustments, adjustments
+from marketpulse.model.adjusting import Adjustments
 from marketpulse.ports import AlertSpan, BarSpan
 from marketpulse.query.history import LakeHistory
 from marketpulse.settings import Settings
 from marketpulse.web.board import Board
-from marketpulse.web.rest.adjusting import adjusted
 from marketpulse.web.rest.seamless import Stretch, stretch
 from marketpulse.web.rest.stored import AT_ONCE, WAITING_MAX, Stored
 from marketpulse.web.series import BAR_COLUMNS, CLOSE
-from marketpulse.web.turns import Busy, Turns
+from marketpulse.web.turns import Turns
 from served_app import served
 
 NAMES = ["sma_20", "vwap"]
@@ -110,7 +109,8 @@ def test_a_span_is_asked_for_by_ends_and_names_as_csv_or_arrow_and_not_sent_twic
 
 
 @pytest.mark.parametrize(("options", "status"), [
-    ({"timeframe": "2d"}, 400), ({"timeframe": "x"}, 400), ({"limit": 10_001}, 400), ({"before_ms": "nan"}, 400),
+    ({"timeframe": "2d"}, 400), ({"timeframe": "x"}, 400), ({"timeframe": "1h"}, 404), ({"timeframe": ""}, 400),
+    *(({"limit": limit}, 400) for limit in (0, -1, "\xb2", 10_001, 10**20)), ({"before_ms": "nan"}, 400),
     ({"before_ms": 1e300}, 400), ({"colour": "red"}, 400), ({"symbol": ""}, 400), ({"symbol": "x" * 65}, 400),
     ({"format": "xml"}, 400), ({"symbol": "BBB"}, 404), ({"symbol": "'; DROP TABLE bars --"}, 404),
     ({"symbol": "A\0A"}, 404), ({"before_ms": -1e15, "symbol": "BBB"}, 404),
@@ -128,33 +128,29 @@ def test_adjusted_bars_are_as_if_no_split_had_been(tmp_path: Path) -> None:
         lake.add("events", [{**split, **place, "symbol": "BBB", "source": "files"}])
 
     board = Board()
-    board.take(bars(*(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
-    board.take(indicators(["sma_20"], *(row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0) for i in range(4))))
+    rows = [row("BBB", "1m", 60 * i, 30.0 + i, sma_20=60.0, rsi_14=55.0) for i in range(4)]
+    board.take(bars(*rows))
+    board.take(indicators(["sma_20", "rsi_14"], *rows))
     of = {"symbol": "BBB", "timeframe": "1m"}
     with serving(tmp_path, board, fill, in_prices=lambda name: name == "sma_20") as client:
-        raw, split = (client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split"))
-        close, values = (raw["columns"].index(name) for name in ("close", "sma_20"))
-        assert [r[close] for r in raw["rows"]] == [30.0, 31.0, 32.0, 33.0]
-        assert [r[close] for r in split["rows"]] == [15.0, 15.5, 32.0, 33.0]
-        assert [r[values] for r in split["rows"]] == [30.0, 30.0, 60.0, 60.0]
+        raw, split, again = (
+            client.get("/api/bars", params={**of, "adjust": a}).json() for a in ("none", "split", "none")
+        )
+        changed = {
+            name: [after[i] / before[i] for before, after in zip(raw["rows"], split["rows"], strict=True)]
+            for i, name in enumerate(raw["columns"]) if name not in ("open_time_ms", "close_time_ms", "revision")
+        }  # fmt: skip
+        prices = {name: [0.5, 0.5, 1, 1] for name in ("open", "high", "low", "close", "vwap", "sma_20")}
+        assert changed == {**prices, "volume": [2, 2, 1, 1], "trade_count": [1] * 4, "rsi_14": [1] * 4}
+        assert [r[raw["columns"].index("close")] for r in split["rows"]] == [15.0, 15.5, 32.0, 33.0]
+        assert again == raw, "what is stored and on the board stays as it is"
         told = client.get("/api/corporate_actions", params=of).json()
         assert told["actions"] == [{"type": "split", "ex_ms": 120_000.0, "value": 2.0}]
         assert told["split"] == told["all"] == [{"before_ms": 120_000.0, "price": 0.5, "volume": 2.0}]
         assert client.get("/api/bars", params={**of, "adjust": "half"}).status_code == 400
 
 
-BAR = [1.0, 2.0, 60.0, 66.0, 54.0, 63.0, 10.0, 61.0, 5.0, 0.0]
-FOUND = Stretch([*BAR_COLUMNS, "sma_20", "rsi_14"], [[*BAR, 60.0, 55.0], [7.0, 8.0, *BAR[2:], 60.0, 55.0]], False, None)
-BY = adjustments([Action("split", 5_000_000, 2.0)], None, {})
-
-
-def test_prices_are_divided_volumes_multiplied_and_the_forming_bar_ends_the_page_until_it_is_stored() -> None:
-    first, second = adjusted(FOUND, BY, "split", lambda name: name == "sma_20").rows
-    assert first == [1.0, 2.0, 30.0, 33.0, 27.0, 31.5, 20.0, 30.5, 5.0, 0.0, 30.0, 55.0]
-    assert second == FOUND.rows[1], "behind the split"
-    assert FOUND.rows[0][2] == 60.0, "what was given is as it was"
-    assert adjusted(FOUND, Adjustments(), "all", lambda _: True) is FOUND
-    assert adjusted(FOUND, BY, "none", lambda _: True) is FOUND
+def test_the_forming_bar_ends_the_page_until_it_is_stored_and_values_come_from_board_and_store() -> None:
     board = Board()
     board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
     found = found_in(board, [bar(0, 0), bar(1, 0)])
@@ -286,25 +282,6 @@ def request(gone: asyncio.Event) -> Request:
         return {"type": "http.disconnect"}
 
     return Request({"type": "http"}, receive)
-
-
-def test_what_the_work_gives_or_raises_is_given_and_raised_and_one_more_than_there_is_room_for_comes_again() -> None:
-    async def run() -> list[object]:
-        turns, there, go = Turns("questions", 1, 1), asyncio.Event(), threading.Event()
-        assert await turns.take(request(there), lambda _: 42) == 42
-        with pytest.raises(ZeroDivisionError):
-            await turns.take(request(there), lambda _: 1 // 0)
-        held = [asyncio.create_task(turns.take(request(there), lambda _: go.wait(30))) for _ in range(2)]
-        for _ in held:
-            await asyncio.sleep(0)
-        with pytest.raises(Busy, match="1 questions are worked on and 1 wait"):
-            await turns.take(request(there), lambda _: True)
-        go.set()
-        found = await asyncio.gather(*held)
-        turns.close()
-        return list(found)
-
-    assert asyncio.run(run()) == [True, True]
 
 
 @pytest.mark.parametrize("how", ["gone", "closed"])
