@@ -46,7 +46,7 @@ class PositionedTransactions:
                 auto_offset_reset="earliest",
             )
         )  # fmt: skip
-        self.producer: Producer | None = None
+        self.producer: LogProducer | None = None
         self._opened_at: float | None = None
         self._asked = False  # for a commit whose answer has not come
         self._commits: int | None = None  # the counter on the broker; None: not ours yet
@@ -116,8 +116,12 @@ class PositionedTransactions:
         return held
 
     def begin(self) -> None:
+        """Open a transaction. Raises Retryable when that takes a new producer, too (LogProducer.lost_connection)."""
+        producer = self.working()
         try:
-            self.working().begin_transaction()
+            if lost := producer.lost_connection():
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT, lost))
+            producer.begin_transaction()
         except KafkaException as error:
             self.fail(error, "begin")
         self._opened_at = time.monotonic()
@@ -155,7 +159,7 @@ class PositionedTransactions:
         self._drop()
         self._consumer.close()
 
-    def working(self) -> Producer:
+    def working(self) -> LogProducer:
         """The producer. Raises Retryable when there is none now."""
         if self.producer is None:
             raise Retryable(f"the source {self._source} has no connection to the broker: call again")
