@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic
 from kafka_proxy import END_TXN, KafkaProxy, Loss, OneLoss
+from marketpulse.errors import Retryable
 from marketpulse.kafka import transaction
 from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.transaction import AbortedTransaction
@@ -21,7 +23,28 @@ from waiting import wait_until
 NUMBERS = draw_numbers(partitions=4, count=24, seed=7)
 HALF = 12
 
-Start = Callable[..., SummingWorker]
+
+class Slot:
+    """A worker, and after a fault of the log a new one, as app.pipeline.working has it."""
+
+    def __init__(self, settings: Settings, slot: int, **more: Any) -> None:
+        self._make = partial(SummingWorker, settings, NUMBERS, slot, **more)
+        self.worker = self._make()
+        self.worker.start()
+
+    def turn(self) -> None:
+        try:
+            self.worker.turn()
+        except Retryable:
+            self.worker.close()
+            self.worker = self._make()
+            self.worker.start()
+
+    def close(self) -> None:
+        self.worker.close()
+
+
+Start = Callable[..., Slot]
 
 
 @pytest.fixture
@@ -29,44 +52,43 @@ def start(kafka_settings: Settings) -> Iterator[Start]:
     """Starts a worker of a slot, which leaves with the test."""
     with ExitStack() as leaving:
 
-        def started(slot: int, **more: Any) -> SummingWorker:
-            worker = SummingWorker(more.pop("settings", kafka_settings), NUMBERS, slot, **more)
+        def started(slot: int, **more: Any) -> Slot:
+            worker = Slot(more.pop("settings", kafka_settings), slot, **more)
             leaving.callback(worker.close)
-            worker.start()
             return worker
 
         yield started
 
 
-def turn_until(done: Callable[[], bool], *workers: SummingWorker) -> None:
+def turn_until(done: Callable[[], bool], *slots: Slot) -> None:
     def turned() -> bool:
-        for worker in workers:
-            worker.turn()
+        for slot in slots:
+            slot.turn()
         return done()
 
     wait_until(turned)
 
 
-def owned(*workers: SummingWorker) -> list[int]:
-    return sorted(partition for worker in workers for partition in worker.sums)
+def owned(*slots: Slot) -> list[int]:
+    return sorted(partition for slot in slots for partition in slot.worker.sums)
 
 
-def have_come_to(offset: int, *workers: SummingWorker) -> bool:
-    offsets = {p: state.next_offset for worker in workers for p, state in worker.sums.items()}
+def have_come_to(offset: int, *slots: Slot) -> bool:
+    offsets = {p: state.next_offset for slot in slots for p, state in slot.worker.sums.items()}
     return offsets == dict.fromkeys(NUMBERS, offset)
 
 
-@pytest.mark.parametrize("comes", ["unanswered", "before the next one", "after the next one took over", "never"])
+@pytest.mark.parametrize("comes", ["unanswered", "before the next one", "after the next one took over"])
 def test_rows_of_a_worker_that_leaves_while_nobody_knows_how_its_commit_ended_are_there_once(
     kafka_settings: Settings, start: Start, monkeypatch: pytest.MonkeyPatch, comes: str
 ) -> None:
-    loss = Loss(arrives=comes == "unanswered", comes_late=comes.endswith(("one", "over")), cuts=False)
+    loss = Loss(arrives=comes == "unanswered", comes_late=comes != "unanswered", cuts=False)
     write_numbers(BareTopic.of(kafka_settings), NUMBERS)
     with KafkaProxy(str(kafka_settings.kafka.bootstrap_servers), OneLoss(END_TXN, loss)) as proxy:
-        leaver = start(0, settings=connected_to(kafka_settings, proxy.address), transaction_s=2)
+        leaver = start(0, settings=connected_to(kafka_settings, proxy.address), transaction_s=1)
         with monkeypatch.context() as impatient:
-            impatient.setattr(transaction, "_CALL_S", 1.0)
-            assert_raises(AbortedTransaction, "commit", turn_until, lambda: False, leaver)
+            impatient.setattr(transaction, "_CALL_S", 0.6)
+            assert_raises(AbortedTransaction, "commit", wait_until, lambda: leaver.worker.turn() and False)
         leaver.close()
         if comes == "before the next one":
             proxy.deliver_all()
@@ -83,7 +105,7 @@ def test_partitions_that_are_revoked_while_their_state_is_loaded_lose_and_double
     first = start(0)
     turn_until(lambda: have_come_to(HALF, first), first)
     first.close()
-    others: list[SummingWorker] = []
+    others: list[Slot] = []
     admin = AdminClient({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers})
     group = kafka_settings.group(kafka_settings.process.group)
 

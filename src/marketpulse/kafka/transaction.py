@@ -16,6 +16,7 @@ What keeps it exact, learnt by killing it:
 """
 
 import contextlib
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -25,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 
 from marketpulse.clock import SystemClock
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka import native
 from marketpulse.kafka.client import FENCED, LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.frame_writer import FRAME_HEADERS
@@ -220,8 +222,7 @@ class TransactionalLog:
             self._fail(error, "write")
         if self._undelivered is not None:
             refused, self._undelivered = self._undelivered, None
-            self.abort()
-            raise AbortedTransaction(f"an output was not written: {refused.str()}")
+            self._fail(KafkaException(refused), "an output was not written")
 
     def note(self, partition: int, text: str) -> None:
         """Have the partition's commits say this from now on, behind the pointer; else they repeat the last one's."""
@@ -283,8 +284,8 @@ class TransactionalLog:
             self._producer.produce(self._state_topic, value, key, partition=partition, on_delivery=delivered)
         self._producer.flush(_CALL_S)
         if faults or len(places) != len(chunks):
-            self.abort()
-            raise AbortedTransaction(f"the state of partition {partition} was not written: {faults or 'timed out'}")
+            fault = faults[0] if faults else KafkaError(KafkaError._TIMED_OUT)
+            self._fail(KafkaException(fault), f"the state of partition {partition} was not written")
         STATE_SNAPSHOTS.inc()
         return Pointer(min(places), covered)
 
@@ -349,7 +350,7 @@ class TransactionalLog:
 
     def _judge(self, error: KafkaException, during: str) -> Retryable | Fatal:
         """What a client's error means here."""
-        fault: KafkaError = error.args[0]
+        fault = self._fenced() or error.args[0]
         said, open_s = f"{during}: {fault.str()}", self._open_s()
         if open_s >= self._transaction_s:
             return TransactionTimedOut(
@@ -362,6 +363,12 @@ class TransactionalLog:
         if fault.fatal():
             return Fatal(said)
         return AbortedTransaction(said) if self._in_transaction else Retryable(said)
+
+    def _fenced(self) -> KafkaError | None:
+        """The broker's word to a producer that was fenced, which the client's later errors leave out."""
+        text = ctypes.create_string_buffer(512)
+        code = native.fatal_error(native.handle_of(self._producer), text, len(text))
+        return KafkaError(code, text.value.decode(errors="replace"), True) if code in FENCED else None
 
     def _open_s(self) -> float:
         """By the wall clock, as the broker counts: it goes on while the machine sleeps."""
