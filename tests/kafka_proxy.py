@@ -46,7 +46,7 @@ class Schedule:
 
     def __call__(self, api: int, after_a_late_one: bool) -> Loss | None:
         draw = self._random.random
-        if not self._left or draw() > (0.8 if after_a_late_one else _LOST.get(api, 0.05)):
+        if api not in TRANSACTIONAL or not self._left or draw() > (0.8 if after_a_late_one else _LOST.get(api, 0.05)):
             return None
         self._left -= 1
         return Loss(arrives=draw() < 0.5, comes_late=draw() < 0.8, cuts=draw() < (0.2 if after_a_late_one else 0.8))
@@ -57,16 +57,16 @@ class Schedule:
 
 
 class OneLoss(Schedule):
-    """The first request of this number is lost; what comes late waits for `deliver_all`."""
+    """The next request of number `api` is lost; what comes late waits for `deliver_all`."""
 
     def __init__(self, api: int, loss: Loss) -> None:
         super().__init__(0)
-        self._api, self._loss = api, loss
+        self.api, self._loss = api, loss
 
     def __call__(self, api: int, after_a_late_one: bool) -> Loss | None:  # noqa: ARG002
-        if api != self._api:
+        if api != self.api:
             return None
-        self._api = -1
+        self.api = -1
         return self._loss
 
     def is_time(self, api: int) -> bool:  # noqa: ARG002
@@ -162,7 +162,7 @@ class KafkaProxy:
         came = 0
         if api in _INSIDE and not self._has_ended and self._schedule.is_time(api):
             came = await self._deliver(self._begun)
-        return self._schedule(api, came > 0) if api in TRANSACTIONAL else None
+        return self._schedule(api, came > 0)
 
     async def _forward_answers(
         self, broker: asyncio.StreamReader, writer: asyncio.StreamWriter, apis: dict[int, int]

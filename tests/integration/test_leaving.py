@@ -10,7 +10,7 @@ from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic
-from kafka_proxy import END_TXN, KafkaProxy, Loss, OneLoss
+from kafka_proxy import END_TXN, FIND_COORDINATOR, KafkaProxy, Loss, OneLoss
 from marketpulse.errors import Retryable
 from marketpulse.kafka import transaction
 from marketpulse.kafka.client import connected_to
@@ -98,6 +98,25 @@ def test_rows_of_a_worker_that_leaves_while_nobody_knows_how_its_commit_ended_ar
     assert written_sums(BareTopic.of(kafka_settings, "bars"), NUMBERS) == sums_of(NUMBERS)
 
 
+def test_a_commit_whose_offsets_are_never_answered_is_given_up_and_the_next_worker_goes_on(
+    kafka_settings: Settings, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = OneLoss(-1, Loss(arrives=False, comes_late=False, cuts=False))
+    with KafkaProxy(str(kafka_settings.kafka.bootstrap_servers), nobody) as proxy:
+        asking = start(0, settings=connected_to(kafka_settings, proxy.address))
+        turn_until(lambda: owned(asking) == [0, 1, 2, 3], asking)
+        nobody.api = FIND_COORDINATOR  # of its group, which the producer asks for with its first offsets
+        write_numbers(BareTopic.of(kafka_settings), NUMBERS)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(transaction, "_CALL_S", 0.6)
+            unanswered = "the offsets are not answered after 0.6 s"
+            assert_raises(AbortedTransaction, unanswered, wait_until, lambda: asking.worker.turn() and False)
+        asking.close()
+        follower = start(0)
+        turn_until(lambda: have_come_to(24, follower), follower)
+    assert written_sums(BareTopic.of(kafka_settings, "bars"), NUMBERS) == sums_of(NUMBERS)
+
+
 def test_partitions_that_are_revoked_while_their_state_is_loaded_lose_and_double_nothing(
     kafka_settings: Settings, start: Start
 ) -> None:
@@ -106,7 +125,7 @@ def test_partitions_that_are_revoked_while_their_state_is_loaded_lose_and_double
     turn_until(lambda: have_come_to(HALF, first), first)
     first.close()
     others: list[Slot] = []
-    admin = AdminClient({"bootstrap.servers": kafka_settings.kafka.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": str(kafka_settings.kafka.bootstrap_servers)})
     group = kafka_settings.group(kafka_settings.process.group)
 
     def is_rebalancing() -> bool:
