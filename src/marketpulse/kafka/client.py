@@ -201,13 +201,21 @@ class LogProducer(Producer):
         try:
             return super().poll(timeout)
         except SystemError as error:
-            raise _gave_up() from error
+            _forget_frames(error)
+        raise _gave_up()
 
     def flush(self, timeout: float = -1) -> int:
         try:
             return super().flush(timeout)
         except SystemError as error:
-            raise _gave_up() from error
+            _forget_frames(error)
+        raise _gave_up()
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """The library never lets such an exception go, nor what its frames hold: a whole worker with its clients."""
+    while error is not None:
+        error.__traceback__, error = None, error.__cause__ or error.__context__
 
 
 def _gave_up() -> KafkaException:

@@ -43,6 +43,7 @@ _SESSION_MS = 6_000
 TRANSACTION_S = 10.0
 _CALL_S = 30.0
 _OTHERS_S = 5.0
+_PURGE_S = 1.0
 _FETCH_MS = 5  # every reader of results waits for the engine
 
 
@@ -300,6 +301,8 @@ class TransactionalLog:
             return
         self._is_closed = True
         try:
+            with contextlib.suppress(KafkaException):  # a client with records that it has not reported is never let go
+                self._producer.flush(_PURGE_S)
             self._sender.close()
             self._queue.close()
             with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
