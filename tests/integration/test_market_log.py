@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 
 from bare_clients import BareTopic, Record, rows
 from given_settings import changed, outside
+from kafka_proxy import END_TXN, KafkaProxy, Loss, OneLoss
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to
@@ -264,3 +265,20 @@ def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again
     assert prices(kafka_settings) == numbered(10)
     assert log.last_position() == "10"
     log.close()
+
+
+def test_a_source_that_lost_a_connection_goes_on_with_a_new_producer_which_fences_what_comes_late(
+    kafka_settings: Settings,
+) -> None:
+    lost = OneLoss(END_TXN, Loss(arrives=False, comes_late=True, cuts=True))
+    with KafkaProxy(str(kafka_settings.kafka.bootstrap_servers), lost) as proxy:
+        log = KafkaMarketLog(connected_to(kafka_settings, proxy.address), "replay", exactly_once=True)
+        assert log.last_position() is None  # taking the source over was a transaction, and its end was sent twice
+        first = Polled(batches=[trades(range(10))], position="10")
+        assert_raises(Retryable, "begin: .*in state UP", log.write, first)
+        log.write(first)
+        proxy.deliver_all()
+        log.flush()
+        log.close()
+    assert proxy.late[END_TXN] == 1
+    assert prices(kafka_settings) == numbered(10)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -163,23 +164,64 @@ def _say_left_out(where: str, role: Role, left_out: dict[str, str]) -> None:
 
 
 class LogProducer(Producer):
-    """The library's producer, but all that its callbacks meet comes out as KafkaException.
+    """The library's producer, but all that its callbacks meet comes out as KafkaException, and a transactional one knows
+    whether it lost a connection.
 
     Where the client gives up while more callbacks wait in the same call, the library loses its own
     exception, and Python says SystemError.
     """
 
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._connections = _LostConnections()
+        if "transactional.id" in config:
+            logger = logging.Logger(_LOGGER.name, logging.INFO)
+            for handler in (self._connections, *_LOGGER.handlers):
+                logger.addHandler(handler)
+            level = max(6, int(config.get("log_level", 6)))  # at 6 it says that a connection was lost
+            config = {
+                **config,
+                "logger": logger,
+                "log_level": level,
+                "log.connection.close": True,
+                "socket.max.fails": 1,
+            }
+        super().__init__(config)
+
+    def lost_connection(self) -> str:
+        """How this transactional producer lost a connection since its newest transaction began; empty if it lost none.
+
+        A request that was under way then may reach the broker at any time, though the library has sent it again and
+        says nothing of it: an end of a transaction ends whichever of this producer is open when it comes
+        (https://github.com/confluentinc/librdkafka/issues/5423). A new producer of the same name fences it.
+        """
+        self.poll(0)
+        return self._connections.first
+
+    def begin_transaction(self) -> None:
+        """As the library's. A connection that was lost between two transactions had no request of theirs under way."""
+        self.poll(0)
+        self._connections.first = ""
+        super().begin_transaction()
+
     def poll(self, timeout: float = -1) -> int:
         try:
             return super().poll(timeout)
         except SystemError as error:
-            raise _gave_up() from error
+            _forget_frames(error)
+        raise _gave_up()
 
     def flush(self, timeout: float = -1) -> int:
         try:
             return super().flush(timeout)
         except SystemError as error:
-            raise _gave_up() from error
+            _forget_frames(error)
+        raise _gave_up()
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """The library never lets such an exception go, nor what its frames hold: a whole worker with its clients."""
+    while error is not None:
+        error.__traceback__, error = None, error.__cause__ or error.__context__
 
 
 def _gave_up() -> KafkaException:
@@ -194,11 +236,28 @@ def send_offsets(producer: Producer, offsets: list[TopicPartition], consumer: Co
     for after that: the group may have changed meanwhile.
 
     Each of the two waits `timeout_s` at most. Raises KafkaException: _TIMED_OUT when the broker has
-    not answered for all records, and what it says to the offsets.
+    not answered for all records, or not to the offsets, and what it says to them. After a time-out the call may still be
+    under way, in a thread that is left behind with the producer.
     """
     if left := producer.flush(timeout_s):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{left} records are not acknowledged"))
-    producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), timeout_s)
+    raised: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), timeout_s)
+        except BaseException as error:  # noqa: BLE001  (raised again by the caller's thread)
+            raised.append(error)
+
+    # While the group's coordinator is away, the library forgets the time it was given
+    # (https://github.com/confluentinc/librdkafka/issues/5456).
+    sending = threading.Thread(target=send, name="send offsets", daemon=True)
+    sending.start()
+    sending.join(timeout_s)
+    if sending.is_alive():
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"the offsets are not answered after {timeout_s:g} s"))
+    if raised:
+        raise raised[0]
 
 
 def _property(keyword: str) -> str:
@@ -254,6 +313,24 @@ class _ToStructlog(logging.Handler):
 
 _LOGGER = logging.Logger("marketpulse.kafka.client", logging.INFO)
 _LOGGER.addHandler(_ToStructlog())
+
+
+class _LostConnections(logging.Handler):
+    """Keeps what a client first says of a connection that was lost after it had been made.
+
+    Its log is the only place where the library says so. A connection that could not be made (to a broker of several that
+    is away, or by IPv6) had no request under way.
+    """
+
+    first = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if not self.first and text.startswith("FAIL ") and _WAS_UP.search(text):
+            self.first = text
+
+
+_WAS_UP = re.compile(r"in state (UP|REAUTH)\b")
 
 _said: dict[str, float] = {}
 _said_lock = threading.Lock()

@@ -42,6 +42,7 @@ class MessageHead(ctypes.Structure):
 
 client_name = _function("rd_kafka_name", c_char_p, c_void_p)
 last_error = _function("rd_kafka_last_error", c_int)
+fatal_error = _function("rd_kafka_fatal_error", c_int, c_void_p, c_char_p, c_size_t)
 queue_new = _function("rd_kafka_queue_new", c_void_p, c_void_p)
 queue_destroy = _function("rd_kafka_queue_destroy", None, c_void_p)
 queue_of_partition = _function("rd_kafka_queue_get_partition", c_void_p, c_void_p, c_char_p, c_int32)

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import NoReturn
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.kafka.client import LogProducer, client_config, error_of, send_offsets, source_config
@@ -46,7 +46,8 @@ class PositionedTransactions:
                 auto_offset_reset="earliest",
             )
         )  # fmt: skip
-        self.producer: Producer | None = None
+        self.producer: LogProducer | None = None
+        self._worn = ""  # why only a new producer may begin a transaction: it fences a request that may come late
         self._opened_at: float | None = None
         self._asked = False  # for a commit whose answer has not come
         self._commits: int | None = None  # the counter on the broker; None: not ours yet
@@ -116,8 +117,12 @@ class PositionedTransactions:
         return held
 
     def begin(self) -> None:
+        """Open a transaction. Raises Retryable when that takes a new producer."""
+        producer = self.working()
         try:
-            self.working().begin_transaction()
+            if self._worn:
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT, self._worn))
+            producer.begin_transaction()
         except KafkaException as error:
             self.fail(error, "begin")
         self._opened_at = time.monotonic()
@@ -155,7 +160,7 @@ class PositionedTransactions:
         self._drop()
         self._consumer.close()
 
-    def working(self) -> Producer:
+    def working(self) -> LogProducer:
         """The producer. Raises Retryable when there is none now."""
         if self.producer is None:
             raise Retryable(f"the source {self._source} has no connection to the broker: call again")
@@ -165,14 +170,15 @@ class PositionedTransactions:
         if self.producer is not None:
             self.producer.purge()
             self.producer = None
-        self._opened_at = None
+        self._opened_at, self._worn = None, ""
 
-    def _commit(self, producer: Producer, commits: int, position: str) -> None:
+    def _commit(self, producer: LogProducer, commits: int, position: str) -> None:
         place = TopicPartition(self._place, 0, commits, metadata=f"{self._owner}:{position}")
         send_offsets(producer, [place], self._consumer, _CALL_S)
         self._asked = True
         producer.commit_transaction(_CALL_S)
         self._asked = False
+        self._worn = producer.lost_connection()
 
     def _committed(self) -> None:
         self._opened_at = None

@@ -9,11 +9,14 @@ What keeps it exact, learnt by killing it:
 - Each commit carries, as the offset's metadata, where the newest snapshot of that partition lies and
   which offset it covers. Recovery reads it, loads the snapshot and replays with its outputs muted.
 - An aborted transaction makes every state in memory wrong; a new worker loads them again.
+- No transaction begins on a producer whose requests may still be under way: after a time-out, an unknown end or a lost
+  connection a new worker makes a new producer, whose epoch fences what comes late, and then loads state and place.
 - The broker says the same word, fenced, to a worker whose transaction ran out of time and to one whose name another
   worker took. Which it was follows from how long the transaction was open.
 """
 
 import contextlib
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -23,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 
 from marketpulse.clock import SystemClock
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka import native
 from marketpulse.kafka.client import FENCED, LogProducer, client_config, send_offsets
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.frame_writer import FRAME_HEADERS
@@ -39,6 +43,7 @@ _SESSION_MS = 6_000
 TRANSACTION_S = 10.0
 _CALL_S = 30.0
 _OTHERS_S = 5.0
+_PURGE_S = 1.0
 _FETCH_MS = 5  # every reader of results waits for the engine
 
 
@@ -62,7 +67,7 @@ class Taken:
 
 
 class AbortedTransaction(Retryable):
-    """Nothing of the open transaction counts; every state must be loaded again, by a new worker."""
+    """Nothing of the open transaction counts, or nobody knows whether it does; a new worker must load every state again."""
 
 
 class TransactionTimedOut(AbortedTransaction):
@@ -95,6 +100,8 @@ class TransactionalLog:
         self._group = settings.group(group or settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
         self._in_transaction = False
+        self._worn = ""  # why no transaction may begin on this producer any more
+        self._is_closed = False
         self._transaction_s, self._clock, self._began_ns = transaction_s, SystemClock(), 0
         self._notes: dict[int, str] = {}
         self._undelivered: KafkaError | None = None
@@ -169,7 +176,7 @@ class TransactionalLog:
         try:
             self._sender.send(self._settings.topic(topic), rows)
         except KafkaException as error:
-            self._abort_after(error, "write")
+            self._fail(error, "write")
 
     def write(
         self, topic: str, rows: Sequence[tuple[bytes | None, bytes]], partition: int = -1, *, frames: bool = False
@@ -187,16 +194,21 @@ class TransactionalLog:
                     except BufferError:
                         self._producer.poll(0.05)
         except KafkaException as error:
-            self._abort_after(error, "write")
+            self._fail(error, "write")
 
     def begin(self) -> None:
-        """Open a transaction if none is open."""
-        if not self._in_transaction:
-            try:
-                self._producer.begin_transaction()
-            except KafkaException as error:
-                self._abort_after(error, "begin")
-            self._in_transaction, self._began_ns = True, self._clock.now_ns()
+        """Open a transaction if none is open. Raises AbortedTransaction when that takes a new producer."""
+        if self._in_transaction:
+            return
+        try:
+            if self._worn:
+                raise AbortedTransaction(
+                    f"begin: a request may come late, which only a new producer fences: {self._worn}"
+                )
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            self._fail(error, "begin")
+        self._in_transaction, self._began_ns = True, self._clock.now_ns()
 
     @property
     def in_transaction(self) -> bool:
@@ -207,12 +219,10 @@ class TransactionalLog:
         try:
             self._producer.poll(0)
         except KafkaException as error:
-            self._abort_after(error, "write")
+            self._fail(error, "write")
         if self._undelivered is not None:
             refused, self._undelivered = self._undelivered, None
-            if self._in_transaction:
-                self.abort()
-            raise AbortedTransaction(f"an output was not written: {refused.str()}")
+            self._fail(KafkaException(refused), "an output was not written")
 
     def note(self, partition: int, text: str) -> None:
         """Have the partition's commits say this from now on, behind the pointer; else they repeat the last one's."""
@@ -222,7 +232,7 @@ class TransactionalLog:
         """Commit outputs, snapshots and input offsets together.
 
         `before_commit` writes the snapshots that are due and gives, per partition, the next offset
-        and its pointer. Raises AbortedTransaction when nothing of it counts, Fatal when fenced.
+        and its pointer. Raises AbortedTransaction when nothing of it counts or the broker has not said, Fatal when fenced.
         """
         if not self._in_transaction:
             return
@@ -239,19 +249,22 @@ class TransactionalLog:
                     send_offsets(self._producer, offsets, self._consumer, _CALL_S)
                 self._producer.commit_transaction(_CALL_S)
             self._in_transaction = False
+            self._worn = self._producer.lost_connection()
             TRANSACTIONS.labels("committed").inc()
         except KafkaException as error:
-            self._abort_after(error, "commit")
+            self._fail(error, "commit")
 
     def abort(self) -> None:
-        """Give the open transaction up."""
+        """Give the open transaction up, and the producer with it.
+
+        The broker ends the transaction when the next producer of this name is made, or when its time is over. It is not
+        asked to: while the end of a transaction or its first rows are under way, that fails, or hangs
+        (https://github.com/confluentinc/librdkafka/issues/4849).
+        """
+        self._worn = self._worn or "its transaction was given up"
         if self._in_transaction:
-            try:
-                self._producer.abort_transaction(_CALL_S)
-            except KafkaException as error:
-                raise self._judge(error, "abort_transaction") from None
-            finally:
-                self._in_transaction = False
+            self._in_transaction = False
+            self._producer.purge(blocking=False)
             TRANSACTIONS.labels("aborted").inc()
 
     def write_snapshot(self, partition: int, covered: int, data: bytes, load: str | None = None) -> Pointer:
@@ -272,8 +285,8 @@ class TransactionalLog:
             self._producer.produce(self._state_topic, value, key, partition=partition, on_delivery=delivered)
         self._producer.flush(_CALL_S)
         if faults or len(places) != len(chunks):
-            self.abort()
-            raise AbortedTransaction(f"the state of partition {partition} was not written: {faults or 'timed out'}")
+            fault = faults[0] if faults else KafkaError(KafkaError._TIMED_OUT)
+            self._fail(KafkaException(fault), f"the state of partition {partition} was not written")
         STATE_SNAPSHOTS.inc()
         return Pointer(min(places), covered)
 
@@ -282,17 +295,20 @@ class TransactionalLog:
         return self._snapshots.read(partition, pointer)
 
     def close(self) -> None:
-        """Leave. An open transaction is given up; commit first. Raises what `on_give` raises."""
+        """Leave. An open transaction is given up; commit first. Raises what `on_give` raises. Twice is fine."""
+        self.abort()
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
-            self.abort()
+            with contextlib.suppress(KafkaException):  # a client with records that it has not reported is never let go
+                self._producer.flush(_PURGE_S)
+            self._sender.close()
+            self._queue.close()
+            with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
+                self._membership.leave()
         finally:
-            try:
-                self._sender.close()
-                self._queue.close()
-                with contextlib.suppress(AbortedTransaction):  # of lost partitions: nothing is open any more
-                    self._membership.leave()
-            finally:
-                self._snapshots.close()
+            self._snapshots.close()
 
     def _committed(self, partitions: Sequence[int]) -> list[Taken]:
         asked = [TopicPartition(self._topic, p) for p in partitions]
@@ -328,19 +344,16 @@ class TransactionalLog:
         consumer.incremental_unassign(partitions)
         raise AbortedTransaction("the group gave this worker's partitions to another")
 
-    def _abort_after(self, error: KafkaException, during: str) -> NoReturn:
+    def _fail(self, error: KafkaException, during: str) -> NoReturn:
         fault: KafkaError = error.args[0]
         get_logger().warning("transaction_failed", during=during, error=fault.str(), code=fault.name())
         judged = self._judge(error, during)
-        if fault.fatal():
-            self._in_transaction = False  # there is nothing left to abort
-        else:
-            self.abort()
+        self.abort()
         raise judged from None
 
     def _judge(self, error: KafkaException, during: str) -> Retryable | Fatal:
         """What a client's error means here."""
-        fault: KafkaError = error.args[0]
+        fault = self._fenced() or error.args[0]
         said, open_s = f"{during}: {fault.str()}", self._open_s()
         if open_s >= self._transaction_s:
             return TransactionTimedOut(
@@ -353,6 +366,12 @@ class TransactionalLog:
         if fault.fatal():
             return Fatal(said)
         return AbortedTransaction(said) if self._in_transaction else Retryable(said)
+
+    def _fenced(self) -> KafkaError | None:
+        """The broker's word to a producer that was fenced, which the client's later errors leave out."""
+        text = ctypes.create_string_buffer(512)
+        code = native.fatal_error(native.handle_of(self._producer), text, len(text))
+        return KafkaError(code, text.value.decode(errors="replace"), True) if code in FENCED else None
 
     def _open_s(self) -> float:
         """By the wall clock, as the broker counts: it goes on while the machine sleeps."""

@@ -20,11 +20,19 @@ from structlog.testing import capture_logs
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka import client
-from marketpulse.kafka.client import check_clients, client_config, error_of, resolve_bootstrap, source_config
+from marketpulse.kafka.client import (
+    LogProducer,
+    check_clients,
+    client_config,
+    error_of,
+    resolve_bootstrap,
+    source_config,
+)
 from marketpulse.kafka.client_names import Role, known_properties, max_block_s, understand
 from marketpulse.kafka.topics import Difference, print_commands, topic_specs
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import REGISTRY
+from waiting import wait_until
 
 
 def settings(tmp_path: Path, **kafka: Any) -> Settings:
@@ -275,3 +283,11 @@ def test_topics_are_the_contracts_printed_commands_create_them_and_a_difference_
         assert (options["--replication-factor"], dict(c.split("=", 1) for c in given)) == ("3", spec.configs)
     assert "--bootstrap-server $KAFKA_BOOTSTRAP_SERVERS " in print_commands(Settings(data_dir=tmp_path))
     assert str(Difference("market", "partitions", "12", "3")) == "market: partitions is 3, the contract has 12"
+
+
+def test_a_connection_that_could_not_be_made_is_not_one_that_a_producer_lost() -> None:
+    refused: list[KafkaError] = []
+    nowhere = {"bootstrap.servers": "127.0.0.1:1", "transactional.id": "nobody", "error_cb": refused.append}
+    producer = LogProducer(nowhere)
+    wait_until(lambda: producer.poll(0.1) or refused, "the refused connection is reported")
+    assert producer.lost_connection() == ""
