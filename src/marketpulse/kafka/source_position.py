@@ -47,7 +47,7 @@ class PositionedTransactions:
             )
         )  # fmt: skip
         self.producer: LogProducer | None = None
-        self._worn = ""  # why only a new producer may begin a transaction: it fences a request that may come late
+        self._replace_because = ""  # why only a new producer may begin a transaction: it fences a request that may come late
         self._opened_at: float | None = None
         self._asked = False  # for a commit whose answer has not come
         self._commits: int | None = None  # the counter on the broker; None: not ours yet
@@ -120,8 +120,8 @@ class PositionedTransactions:
         """Open a transaction. Raises Retryable when that takes a new producer."""
         producer = self.working()
         try:
-            if self._worn:
-                raise KafkaException(KafkaError(KafkaError._TRANSPORT, self._worn))
+            if self._replace_because:
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT, self._replace_because))
             producer.begin_transaction()
         except KafkaException as error:
             self.fail(error, "begin")
@@ -170,7 +170,7 @@ class PositionedTransactions:
         if self.producer is not None:
             self.producer.purge()
             self.producer = None
-        self._opened_at, self._worn = None, ""
+        self._opened_at, self._replace_because = None, ""
 
     def _commit(self, producer: LogProducer, commits: int, position: str) -> None:
         place = TopicPartition(self._place, 0, commits, metadata=f"{self._owner}:{position}")
@@ -178,7 +178,7 @@ class PositionedTransactions:
         self._asked = True
         producer.commit_transaction(_CALL_S)
         self._asked = False
-        self._worn = producer.lost_connection()
+        self._replace_because = producer.lost_connection()
 
     def _committed(self) -> None:
         self._opened_at = None

@@ -100,7 +100,7 @@ class TransactionalLog:
         self._group = settings.group(group or settings.process.group)
         self._on_take, self._on_give, self._before_commit = on_take, on_give, before_commit
         self._in_transaction = False
-        self._worn = ""  # why no transaction may begin on this producer any more
+        self._replace_because = ""  # why no transaction may begin on this producer any more
         self._is_closed = False
         self._transaction_s, self._clock, self._began_ns = transaction_s, SystemClock(), 0
         self._notes: dict[int, str] = {}
@@ -201,9 +201,9 @@ class TransactionalLog:
         if self._in_transaction:
             return
         try:
-            if self._worn:
+            if self._replace_because:
                 raise AbortedTransaction(
-                    f"begin: a request may come late, which only a new producer fences: {self._worn}"
+                    f"begin: a request may come late, which only a new producer fences: {self._replace_because}"
                 )
             self._producer.begin_transaction()
         except KafkaException as error:
@@ -249,7 +249,7 @@ class TransactionalLog:
                     send_offsets(self._producer, offsets, self._consumer, _CALL_S)
                 self._producer.commit_transaction(_CALL_S)
             self._in_transaction = False
-            self._worn = self._producer.lost_connection()
+            self._replace_because = self._producer.lost_connection()
             TRANSACTIONS.labels("committed").inc()
         except KafkaException as error:
             self._fail(error, "commit")
@@ -261,7 +261,7 @@ class TransactionalLog:
         asked to: while the end of a transaction or its first rows are under way, that fails, or hangs
         (https://github.com/confluentinc/librdkafka/issues/4849).
         """
-        self._worn = self._worn or "its transaction was given up"
+        self._replace_because = self._replace_because or "its transaction was given up"
         if self._in_transaction:
             self._in_transaction = False
             self._producer.purge(blocking=False)
