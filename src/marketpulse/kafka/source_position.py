@@ -47,7 +47,7 @@ class PositionedTransactions:
             )
         )  # fmt: skip
         self.producer: LogProducer | None = None
-        self._replace_because = ""  # why only a new producer may begin a transaction: it fences a request that may come late
+        self._replace_because = ""  # why only a new producer may begin a transaction: it fences what may come late
         self._opened_at: float | None = None
         self._asked = False  # for a commit whose answer has not come
         self._commits: int | None = None  # the counter on the broker; None: not ours yet
