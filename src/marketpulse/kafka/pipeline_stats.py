@@ -15,6 +15,7 @@ from marketpulse.settings import Settings
 
 _FRESH_S = 1.0
 _AWAY_S = 3.0  # no answer for so long: the broker counts as away
+_LATE_S = _AWAY_S + 2.0  # no answer at all, though each question has its time
 _FIRST_WAIT_S = 0.3
 _CALL_S = 2.0
 _COUNTED = ("market", "bars", "dead-letters")
@@ -101,10 +102,18 @@ class StatsProbe:
             self._take_answers()
 
     def _take_answers(self) -> None:
-        futures = [*self._latest.values(), *([self._committed] if self._committed else [])]
-        if not all(future.done() for future in futures):
+        late = time.monotonic() - self._asked_at > _LATE_S
+        if not all(future.done() for future in self._latest.values()):
+            if late:  # the library forgets a question now and then where a broker hung
+                self._forget()
             return
         latest, committed = self._latest, self._committed
+        if committed is not None and not committed.done():
+            if not late:
+                return
+            committed.cancel()
+            committed = None  # its thread may wait on
+            self._asking = ThreadPoolExecutor(1, thread_name_prefix="lag")
         self._forget()
         try:
             ends = {(p.topic, p.partition): offset_of(f) for p, f in latest.items()}
@@ -127,7 +136,8 @@ class StatsProbe:
         if self._counted is not None:
             if not self._counted.done():
                 return counted
-            counted = self._counted.result()
+            if self._counted.exception() is None:
+                counted = self._counted.result()
         own = {partition: end for (topic, partition), end in ends.items() if topic == self._topics["dead-letters"]}
         self._counted = self._asking.submit(self._letters.up_to, own)
         return counted
@@ -135,12 +145,12 @@ class StatsProbe:
     def _lags(self, ends: dict[tuple[str, int], int], committed: "Future[Any] | None") -> dict[int, int] | None:
         """Records by partition that the engine's group has not committed; None: its coordinator did not say. A difference
         of one in a partition is the end mark of the last transaction."""
-        done: dict[int, int] = {}
-        if committed is not None:
-            try:
-                done = {p.partition: p.offset for p in committed.result() if p.offset >= 0}
-            except KafkaException:
-                return None
+        if committed is None:
+            return None
+        try:
+            done = {p.partition: p.offset for p in committed.result() if p.offset >= 0}
+        except KafkaException:
+            return None
         lags = {p: end - done.get(p, 0) for (topic, p), end in ends.items() if topic == self._topics["market"]}
         for p, lag in lags.items():
             before = self._moved.get(p)
