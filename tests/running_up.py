@@ -110,8 +110,11 @@ class Up:
 
     def said(self) -> str:
         logs = sorted((self.data_dir / "logs").glob("*.log"))
-        tails = (f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.stem != "broker")
-        return "\n".join([self.output.read_text(), *tails])
+        tails = [f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs]
+        states = (
+            [f"--- {p.pid} {p.status()} {p.cmdline()[:4]}" for p in self.tree()] if self.process.poll() is None else []
+        )
+        return "\n".join([self.output.read_text(), *tails, *states])
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         lake = LakeQuery(Settings(data_dir=self.data_dir))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic, own_topics
 from given_settings import changed
@@ -239,6 +240,37 @@ def test_what_can_be_read_between_two_batches_that_nothing_is_said_of_is_read_al
             values = [wait_until(lambda: (message := consumer.poll(0.2)) and message.value()) for _ in range(2)]
             assert values == [b"abcd", b"e"]
     assert [x[2] for x in poisoner.places() if x[0] == topic.name] == [1, 6]
+    topic.delete()
+
+
+def polled(consumer: LogConsumer) -> Message:
+    message = wait_until(lambda: consumer.poll(0.2))
+    assert message is not None
+    return message
+
+
+@pytest.mark.parametrize("reset", ["earliest", "error"])
+def test_nothing_is_read_twice_from_a_position_that_the_library_makes_up_and_one_that_is_deleted_is_answered_as_asked(
+    settings: Settings, reset: str
+) -> None:
+    topic = BareTopic(settings.kafka.bootstrap_servers, f"foreign-{uuid.uuid4().hex[:8]}")
+    topic.make(1)
+    values = [b"%d" % i for i in range(6)]
+    for value in values:
+        topic.write([value])
+    config = client_config(settings, "consumer", group_id="own", auto_offset_reset=reset)
+    with closing(LogConsumer(settings, config)) as consumer:
+        consumer.assign([TopicPartition(topic.name, 0, 0)])
+        read = [polled(consumer) for _ in range(3)]
+        assert consumer.reads_on((topic.name, 0), KafkaError.OFFSET_OUT_OF_RANGE), "the library's, not the reader's"
+        read += [polled(consumer) for _ in range(3)]
+        assert [message.value() for message in read] == values
+        admin, gone = AdminClient({"bootstrap.servers": str(topic.bootstrap)}), TopicPartition(topic.name, 0, 4)
+        admin.delete_records([gone])[gone].result(20)
+        consumer.assign([TopicPartition(topic.name, 0, 1)])
+        first = polled(consumer)
+        error = first.error()
+        assert (error is None, first.offset()) == (reset == "earliest", 4 if reset == "earliest" else 1), error
     topic.delete()
 
 

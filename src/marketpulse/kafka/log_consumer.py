@@ -14,6 +14,9 @@ would stop the library's partition for ever: it asks for the same offset again a
 
 What is stepped over is in nobody's result, as the mark of a transaction is not. While the broker is away, or a dead letter
 cannot be written, the partition stays before the fault, and is tried again.
+
+From a corrupt batch the library may make up a position that is out of the partition's range. Where it resets by itself
+("earliest"), it would read everything again; so it is told never to, and it is done here.
 """
 
 import math
@@ -24,7 +27,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
@@ -36,7 +48,8 @@ from marketpulse.telemetry import UNREADABLE_BATCHES, get_logger
 _WATCH_EVERY_S = 1.0
 _SILENT_S = 2.0  # a partition that stands still for so long is looked at
 _LOOKED_S, _LOOKED_S_MOST = 30.0, 3_600.0  # until the next look where nothing was wrong; doubled while nothing moves
-_OUTDATED_S = 5.0  # what the library says of a position that it made up from a corrupt batch comes that late
+_RANGE_S = 2.0
+_COOPERATIVE = "cooperative-sticky"
 
 Place = tuple[str, int]
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
@@ -73,25 +86,28 @@ class LogConsumer(Consumer):
     """The library's consumer, but what cannot be read is stepped over, with one dead letter and a metric."""
 
     def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
-        super().__init__(config)
+        super().__init__({**config, "auto.offset.reset": "error"})
         self._settings, self._config = settings, config
+        self._takes_earliest = config.get("auto.offset.reset") == "earliest"
+        self._is_eager = config.get("partition.assignment.strategy", _COOPERATIVE) != _COOPERATIVE
         self._watch_at = time.monotonic() + _WATCH_EVERY_S
         self._stands_since: dict[Place, tuple[int, float]] = {}  # -> (offset, since when)
         self._looked: dict[Place, tuple[int, int, float, float]] = {}  # -> (offset, end, when, pause)
         self._look: tuple[Place, int, Future[list[Unreadable]]] | None = None  # at (partition, offset), under way
-        self._sought: dict[Place, tuple[int, float]] = {}  # -> (offset, when)
+        self._again: dict[Place, int | None] = {}  # to begin again, at an offset or where it stands (None)
+        self._next: dict[Place, int] = {}  # behind the last record that was handed on, or where it was sought to
         self.leads: dict[str, Callable[[str, Iterable[int]], None]] = {}
         """What leads a topic's partitions into another queue, each time before they are assigned (RecordQueue)."""
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         """As the library's."""
-        self._sought, self._look = {}, None
+        self._next, self._look = {}, None
         super().assign(partitions)
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         """As the library's."""
         for tp in partitions:
-            self._sought.pop((tp.topic, tp.partition), None)
+            self._next.pop((tp.topic, tp.partition), None)
         self._look = None
         super().incremental_assign(partitions)
 
@@ -100,18 +116,16 @@ class LogConsumer(Consumer):
         give_up = time.monotonic() + timeout if timeout >= 0 else math.inf
         while True:
             message = super().poll(max(0.0, min(_WATCH_EVERY_S, give_up - time.monotonic())))
+            kept = [] if message is None else self.readable([message])
             self._watch()
-            if message is None:
-                if time.monotonic() >= give_up:
-                    return None
-            elif kept := self.readable([message]):
-                return kept[0]
+            if kept or (message is None and time.monotonic() >= give_up):
+                return kept[0] if kept else None
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
         """As the library's."""
-        messages = super().consume(num_messages, timeout)
+        kept = self.readable(super().consume(num_messages, timeout))
         self._watch()
-        return self.readable(messages)
+        return kept
 
     def readable(self, messages: list[Message]) -> list[Message]:
         """Those of the messages that can be read. Of a partition with a fault, those before it; it is read again behind."""
@@ -119,29 +133,50 @@ class LogConsumer(Consumer):
         kept = []
         for message in messages:
             place, error = (cast(str, message.topic()), cast(int, message.partition())), message.error()
-            if place in faults or (error is not None and self.is_outdated(place, error.code())):
+            if place in faults or (error is not None and self.reads_on(place, error.code())):
                 continue
             if (fault := Fault.of(message)) is None:
                 kept.append(message)
+                if error is None:
+                    self._next[place] = cast(int, message.offset()) + 1
             else:
                 faults[place] = fault
         self.step_over(faults.values())
         return kept
 
-    def is_outdated(self, place: Place, code: int) -> bool:
-        """Whether an error of this code is about a position that the library made up from a corrupt batch; then the
-        partition is begun again where it stood, since it may have stopped."""
-        if code not in _OUT_OF_RANGE or place not in self._sought:
+    def handed_on(self, place: Place, offset: int) -> None:
+        """Note the last offset of records that a queue beside the consumer's has handed on (RecordQueue)."""
+        self._next[place] = offset + 1
+
+    def reads_on(self, place: Place, code: int) -> bool:
+        """Whether the error is about a position out of the partition's range and the next `step_over` begins the partition
+        again: where it stands, since the position was made up, or at its earliest record, where the reader asks for that."""
+        if code not in _OUT_OF_RANGE:
             return False
-        offset, sought_at = self._sought[place]
-        if time.monotonic() - sought_at > _OUTDATED_S:
-            return False
-        position = self.position([TopicPartition(*place)])[0].offset
-        self._begin_again(TopicPartition(*place, position if position >= 0 else offset))
-        return True
+        at = self._positions().get(place, OFFSET_INVALID)
+        is_made_up = at in (OFFSET_BEGINNING, OFFSET_END) or self._is_in_range(place, at)
+        if is_made_up or self._takes_earliest:
+            self._again[place] = None if is_made_up else OFFSET_BEGINNING
+            return True
+        return False
+
+    def _is_in_range(self, place: Place, offset: int) -> bool:
+        """Whether the partition goes that far; True where the broker does not say, since it is asked again."""
+        try:
+            span = self.get_watermark_offsets(TopicPartition(*place), timeout=_RANGE_S)
+        except KafkaException:
+            return offset >= 0
+        return offset >= 0 if span is None else span[0] <= offset <= span[1]
 
     def step_over(self, faults: Iterable[Fault]) -> None:
-        """Go on behind each of these, of different partitions. One that cannot be seen to now is read again."""
+        """Go on behind each of these, of different partitions. One that cannot be seen to now is read again. All that is read
+        has been handed on."""
+        again, self._again = self._again, {}
+        if again:
+            positions = self._positions()
+            self._begin_again(
+                {place: positions.get(place, OFFSET_BEGINNING) if at is None else at for place, at in again.items()}
+            )
         for fault in faults:
             try:
                 found = self._unreadable_at(fault)
@@ -173,24 +208,30 @@ class LogConsumer(Consumer):
             )  # fmt: skip
 
     def _go_on(self, topic: str, partition: int, offset: int) -> None:
-        self._sought[topic, partition] = offset, time.monotonic()
+        self._next[topic, partition] = offset
         self._stands_since.pop((topic, partition), None)
-        place = TopicPartition(topic, partition, offset)
         try:
-            self.seek(place)
+            self.seek(TopicPartition(topic, partition, offset))
         except KafkaException:  # it has stopped at a position that it made up
-            self._begin_again(place)
+            self._begin_again({(topic, partition): offset})
 
-    def _begin_again(self, place: TopicPartition) -> None:
-        """Read the partition from there on, in whatever state the library has it."""
+    def _begin_again(self, offsets: dict[Place, int]) -> None:
+        """Read partitions from there on, in whatever state the library has them."""
         try:
-            self.incremental_unassign([place])
-            self.assignment()  # its answer comes behind the partition's end, which leads its queue away
-            if (lead := self.leads.get(place.topic)) is not None:
-                lead(place.topic, [place.partition])
-            super().incremental_assign([place])
-        except KafkaException as error:  # it went to another reader meanwhile
-            get_logger().info("begin_again_refused", topic=place.topic, partition=place.partition, error=str(error))
+            if self._is_eager:  # then it takes nothing less than a whole assignment
+                positions = self._positions()
+                now = positions | {place: at for place, at in offsets.items() if place in positions}
+                super().assign([TopicPartition(*place, offset) for place, offset in now.items()])
+                return
+            places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+            self.incremental_unassign(places)
+            self.assignment()  # its answer comes behind the partitions' end, which leads their queues away
+            for topic, partition in offsets:
+                if (lead := self.leads.get(topic)) is not None:
+                    lead(topic, [partition])
+            super().incremental_assign(places)
+        except KafkaException as error:  # they went to another reader meanwhile
+            get_logger().warning("begin_again_refused", partitions=sorted(offsets), error=str(error))
 
     # --- what fails without a word ---
 
@@ -218,11 +259,9 @@ class LogConsumer(Consumer):
         """The next offset of each partition; empty where nothing is assigned, or while it closes."""
         try:
             begins = {(tp.topic, tp.partition): tp.offset for tp in self.assignment()}
-            positions = {(p.topic, p.partition): p.offset for p in self.position([TopicPartition(*p) for p in begins])}
         except (KafkaException, RuntimeError):
             return {}
-        sought = {place: offset for place, (offset, _) in self._sought.items() if place in begins}
-        return {**begins, **sought, **{place: at for place, at in positions.items() if at >= 0}}
+        return {place: self._next.get(place, offset) for place, offset in begins.items()}
 
     def _look_again_at(self, place: Place, at: int, end: int) -> float:
         """When it may be looked at: at once where it was not before; ever more seldom while its end does not move."""

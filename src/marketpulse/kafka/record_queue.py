@@ -44,11 +44,12 @@ class RecordQueue:
         self._queue = native.queue_new(self._handle)
         # A client waits for ever for whoever holds a queue of its, at the end of the process too.
         self._let_go = weakref.finalize(self, native.queue_destroy, self._queue)
-        self._partitions = 0  # of all topics, the highest number and one
+        self._topic, self._partitions = "", 0  # the highest number and one
         self._pointers: Ints = np.empty(0, np.int64)
 
     def lead_here(self, topic: str, partitions: Iterable[int]) -> None:
-        """From now on these partitions' records come here. Call it before they are assigned, each time."""
+        """From now on these partitions' records come here, of one topic. Call it before they are assigned, each time."""
+        self._topic = topic
         for partition in partitions:
             own = native.queue_of_partition(self._handle, topic.encode(), partition)
             native.queue_forward(own, self._queue)
@@ -81,6 +82,8 @@ class RecordQueue:
         if first_fault(pointers) >= 0:
             pointers, faults = self._without_faults(pointers)
         records = laid_out(pointers, self._partitions) if len(pointers) else []
+        for run in records:
+            self._consumer.handed_on((self._topic, run.partition), int(run.offsets[-1]))
         self._consumer.step_over(faults)
         return records
 
@@ -93,12 +96,13 @@ class RecordQueue:
             for pointer in pointers.tolist():
                 fault = fault_of(pointer)
                 place = (fault.topic, fault.partition)
-                if place in faults or self._consumer.is_outdated(place, fault.code):
+                if place in faults or self._consumer.reads_on(place, fault.code):
                     gone.append(pointer)
                 elif fault.code not in UNREADABLE and fault.code != KafkaError.NO_ERROR:
                     raise Retryable(f"the log could not be read: {fault.text}")
                 elif fault.code == KafkaError.NO_ERROR and fault.size <= MESSAGE_BYTES_MAX:
                     kept.append(pointer)
+                    self._consumer.handed_on(place, fault.offset)
                 else:
                     faults[place] = fault
                     gone.append(pointer)
