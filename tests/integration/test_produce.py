@@ -327,7 +327,8 @@ def test_what_any_kind_of_source_sends_is_accepted_or_a_counted_duplicate_or_a_d
     settings = changed(
         kafka_settings, engine=engine, keys=tree.KeySettings.model_validate({**keys, "alpaca_secret": SECRET})
     )
-    monkeypatch.setattr(report, "_PATIENCE_S", 240)
+    for patience in ("_PATIENCE_S", "_PATIENCE_STOPPED_S"):
+        monkeypatch.setattr(report, patience, 240)
     kinds = {get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(tree.AnySource)[0])}
     with every_source() as sources, Working(settings, process.run):
         assert kinds == BY_HAND | {source.kind for source, _ in sources.values()}, "a new kind of source is tried here"
