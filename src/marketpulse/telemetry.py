@@ -57,6 +57,9 @@ REST_BUDGET = _gauge("rest_budget", "Requests that the vendor allows a day", "so
 REST_ROWS = _counter(
     "rest_rows", "Rows of a vendor's answers: accepted, repeated, waiting, refused, not_asked", "source", "end"
 )
+REST_SILENT_SECONDS = _gauge(
+    "rest_silent_seconds", "Age of the newest row while its market is open and newer ones are overdue; else 0", "source"
+)
 BARS_CHANGED = _counter("bars_changed", "Bars that a vendor told otherwise after they had closed", "source")
 SWITCHES = _counter("switches", "Switches of a symbol to another source, by why", "reason")
 FAILOVER_ROWS = _counter(

@@ -2,17 +2,20 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
+from functools import cache
 
-from marketpulse.app.calendars import sessions_by
+from marketpulse.app.calendars import SessionKind, sessions_by
 from marketpulse.errors import ParameterError
+from marketpulse.settings import EngineSettings
 
 
-def open_between(calendar: str) -> Callable[[int, int], bool]:
-    """(from_ns, to_ns) -> whether the venue was open, pre- and post-market included, at any time of `[from_ns, to_ns]`.
+def open_between(calendar: str, sessions: SessionKind = "extended") -> Callable[[int, int], bool]:
+    """(from_ns, to_ns) -> whether the venue was open at any time of `[from_ns, to_ns]`.
 
-    `calendar`: a MIC, or 24x7. Raises ParameterError when nothing is known of it.
+    `calendar`: a MIC, or 24x7. `sessions`: "extended" with pre- and post-market. Raises ParameterError when nothing is
+    known of it.
     """
-    table = sessions_by("extended", {})(calendar)
+    table = sessions_by(sessions, {})(calendar)
     if table is None:
         raise ParameterError(f"there is no calendar {calendar!r}: write a MIC such as XNYS, or 24x7")
     if not len(table.open_ns):
@@ -24,3 +27,20 @@ def open_between(calendar: str) -> Callable[[int, int], bool]:
         return first < len(opens) and opens[first] <= to_ns
 
     return trades
+
+
+def venue_is_open(settings: EngineSettings) -> Callable[[str | None, int], bool]:
+    """(venue, at_ns) -> whether the venue's regular session is open then; False where its calendar is not known: a venue
+    that is not given counts as one of `engine.calendar`, unless that is the default."""
+
+    @cache
+    def find(venue: str | None) -> Callable[[int, int], bool]:
+        calendar = settings.calendar if venue is None else settings.venue_calendars.get(venue, venue)
+        try:
+            if venue is not None or calendar != "24x7":
+                return open_between(calendar, "regular")
+        except ParameterError:
+            pass
+        return lambda from_ns, to_ns: False  # noqa: ARG005
+
+    return lambda venue, at_ns: find(venue)(at_ns, at_ns)

@@ -155,6 +155,12 @@ def _sources(span: Span, now: Span, minute: Span, drawn: dict[str, Any]) -> Iter
                 f"The feed {source} is silent while its market is open: connected anew {_times(times)} in the last minute.",
                 "Look whether its far end is well; trades that it did not bring are asked for once it speaks.",
             )
+    for source, silent_s in labelled(span.last.sums.by("rest_silent_seconds"), "source").items():
+        yield Finding(
+            "degraded",
+            f"The source {source} brings nothing new while its market is open: its newest row is {silent_s / 60:,.0f} min old.",
+            "Look whether the vendor has newer rows of its symbols; where it runs behind by plan, raise delay_s.",
+        )
     lost = labelled(span.counts("stream_missing_trades", what="given up"), "source")
     for source, trades in lost.items():
         yield Finding(

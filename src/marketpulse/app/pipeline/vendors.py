@@ -5,7 +5,7 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from marketpulse.app.trading_hours import open_between
+from marketpulse.app.trading_hours import open_between, venue_is_open
 from marketpulse.clock import Clock
 from marketpulse.errors import SettingsError
 from marketpulse.settings import (
@@ -54,7 +54,16 @@ def open_polled(
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
     actions = YahooActions() if chosen.corporate_actions else None
-    return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive, actions=actions)
+    return PolledSource(
+        vendor,
+        client,
+        chosen,
+        source,
+        clock=clock,
+        alive=alive,
+        actions=actions,
+        is_open=venue_is_open(settings.engine),
+    )
 
 
 def open_timed(
@@ -118,7 +127,7 @@ def _alpha_vantage(
     )  # fmt: skip
     of_days = AlphaVantageDays() if chosen.function == "daily_adjusted" else AlphaVantageActions()
     return PolledSource(
-        vendor, client, chosen, source, clock=clock, alive=alive,
+        vendor, client, chosen, source, clock=clock, alive=alive, is_open=venue_is_open(settings.engine),
         actions=of_days if chosen.corporate_actions else None,
         news=AlphaVantageNews() if chosen.news else None, news_every_s=chosen.news_every_s,
     )  # fmt: skip
@@ -134,7 +143,9 @@ def _finnhub_bars(
         source, chosen.base_url, finnhub_bars.rate(chosen), key=Key(key, header="X-Finnhub-Token"),
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
-    return PolledSource(vendor, client, chosen, source, clock=clock, alive=alive)
+    return PolledSource(
+        vendor, client, chosen, source, clock=clock, alive=alive, is_open=venue_is_open(settings.engine)
+    )
 
 
 def _any_vendor(
@@ -154,7 +165,15 @@ def _any_vendor(
         alive=alive,
     )  # fmt: skip
     return PolledSource(
-        vendor, client, chosen, source, clock=clock, alive=alive, together=vendor.together, learn=vendor.learn
+        vendor,
+        client,
+        chosen,
+        source,
+        clock=clock,
+        alive=alive,
+        together=vendor.together,
+        learn=vendor.learn,
+        is_open=venue_is_open(settings.engine),
     )
 
 

@@ -39,7 +39,7 @@ from marketpulse.sources.rest.standing import Standing, Taken
 from marketpulse.sources.rest.turns import Turns
 from marketpulse.sources.symbols import ours
 from marketpulse.sources.tape import Tape, build
-from marketpulse.telemetry import BARS_CHANGED, REST_ROWS, SOURCE_GAPS, get_logger
+from marketpulse.telemetry import BARS_CHANGED, REST_ROWS, REST_SILENT_SECONDS, SOURCE_GAPS, get_logger
 
 # Only heartbeats move the watermark: rows of one symbol say nothing of the others.
 _LATENESS_NS = 100 * 365 * DAY_NS
@@ -48,6 +48,7 @@ _USUAL_S = 60.0  # between two questions for rows that are no bars
 _QUESTION_ROWS_MAX = 1_000_000  # the pages of one question are in memory until the last has come
 _QUIET_S = 900.0  # between two questions while the venue is closed
 _FAULTS_MAX = 10_000
+_OVERDUE_S = 600.0  # of open market, beside what the vendor may be behind: no row for so long is a silence
 _REFUSED_S = 3_600.0  # before a symbol that the vendor does not know is asked for again; doubled up to a day
 
 
@@ -105,6 +106,7 @@ class Chain:
 class PolledSource:
     """A `Source` over a `Vendor`. `source` is the name that its rows carry. `together`: one question asks for all symbols.
     `learn` is told the timeframe that the vendor found before a restart, where it does not know its own.
+    `is_open`: (venue, at_ns) -> whether its session is open, by which a silence is judged.
     `actions`, `news`: how splits, dividends and news are asked for, news every `news_every_s`; None: they are not."""
 
     def __init__(
@@ -118,6 +120,7 @@ class PolledSource:
         alive: Callable[[], None] = lambda: None,
         together: bool = False,
         learn: Callable[[str], None] | None = None,
+        is_open: Callable[[str | None, int], bool] = lambda venue, at_ns: False,  # noqa: ARG005
         actions: ActionsVendor | None = None,
         news: NewsVendor | None = None,
         news_every_s: float = 3_600.0,
@@ -130,7 +133,8 @@ class PolledSource:
         self._settle_ns = int(settings.settle_s * SECOND_NS)
         self._delay_ns = max(self._settle_ns, int(settings.delay_s * SECOND_NS))
         self._every_s = settings.every_s
-        self._learn = learn
+        self._learn, self._is_open = learn, is_open
+        self._venues: set[str | None] = set()  # of the rows that came
         symbols = list(dict.fromkeys(ours(symbol) for symbol in settings.symbols))
         self._members = {"all symbols": symbols} if together else {symbol: [symbol] for symbol in symbols}
         self._turns = Turns(list(self._members))
@@ -297,6 +301,7 @@ class PolledSource:
         goes_on = self._goes_on(chain, reading, moved)
         self._turns.again_at(name, self._clock.monotonic() if goes_on else self._due_s(name, reading))
         self._answered.add(name)
+        self._note_silence(reading, now_ns)
         if not parts:
             return Polled(rejected=rejected, position=self._position() if rejected else None)
         self._sending = before
@@ -329,6 +334,20 @@ class PolledSource:
         ends = {"accepted": accepted, "waiting": waiting, "refused": refused, "not_asked": reading.not_asked}
         for end, rows in {**ends, "repeated": reading.total() - sum(ends.values())}.items():
             REST_ROWS.labels(self._source, end).inc(max(0, rows))
+
+    def _note_silence(self, reading: Reading, now_ns: int) -> None:
+        """Say how old the newest row is, where the market has been open for longer than a newer one may take."""
+        for rows in (reading.rows, *reading.ticks.values()):
+            if rows is not None:
+                self._venues |= set(rows.frame["venue"].unique())
+        newest_ns = max((s.until_ns for s in self._standing.values() if s.until_ns is not None), default=now_ns)
+        length_ns = 0 if self._vendor.timeframe is None else self._vendor.timeframe.length
+        allowed_s = max(3 * self._usual_s(), _OVERDUE_S)
+        due_ns = now_ns - length_ns - self._delay_ns - int(allowed_s * SECOND_NS)
+        is_silent = newest_ns < due_ns and any(
+            self._is_open(venue, due_ns) and self._is_open(venue, now_ns) for venue in self._venues
+        )
+        REST_SILENT_SECONDS.labels(self._source).set((now_ns - newest_ns) / SECOND_NS if is_silent else 0.0)
 
     def _goes_on(self, chain: Chain, reading: Reading, moved: bool) -> bool:
         """Whether there is more to ask for at once: the next stretch of a history, or what is behind a full answer."""
@@ -378,9 +397,7 @@ class PolledSource:
 
     def _due_s(self, name: str, reading: Reading) -> float:
         """When to ask again, monotonic seconds: when the next bar has closed, at the earliest."""
-        timeframe = self._vendor.timeframe
-        usual_s = _USUAL_S if timeframe is None else min(_LONGEST_S, timeframe.length / SECOND_NS)
-        wait = self._every_s or usual_s
+        timeframe, wait = self._vendor.timeframe, self._usual_s()
         ends = [self._standing[symbol].until_ns for symbol in self._members[name]]
         if timeframe is not None and timeframe.length == DAY_NS and None not in ends:
             # Before then the next day's bar is not known to have closed, and requests are few.
@@ -389,6 +406,11 @@ class PolledSource:
         if reading.busy is False:
             wait = max(wait, _QUIET_S)
         return self._clock.monotonic() + wait
+
+    def _usual_s(self) -> float:
+        """Between two questions for a symbol while its market is open."""
+        timeframe = self._vendor.timeframe
+        return self._every_s or (_USUAL_S if timeframe is None else min(_LONGEST_S, timeframe.length / SECOND_NS))
 
     def _refused(self, symbol: str, error: Refused, *, between_pages: bool) -> Polled:
         """The vendor does not know the symbol, or not this question: a dead letter, and asked again much later.

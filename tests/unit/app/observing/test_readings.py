@@ -239,6 +239,7 @@ RESTARTED: Any = {"child_restarts__child_serve__end_SIGKILL": 1}
     (look(10, reading("produce-x", source_errors__source_x=4)), "degraded", "The source x failed 4 times"),
     (look(10, reading("produce-x", source_errors__source_x=4, rows_produced__source_x__type_trade=1)), "note", "The source x failed 4 times"),
     (look(60, reading("produce-x", stream_reconnects__source_x__why_silence=2)), "degraded", "x is silent while its market is open: connected anew 2 times"),
+    (look(60, reading("produce-x", rest_silent_seconds__source_x=2_700)), "degraded", "x brings nothing new while its market is open: its newest row is 45 min old"),
     (look(60, reading("produce-x", spool_rows__source_x=1_234, spool_age_seconds__source_x=70)), "degraded", "1,234 rows of the source x wait on the disk for the broker, the oldest for 70 s"),
     (look(60, reading("process-0", watermark_delay_seconds__source_x=90)), "degraded", "x is 90 s behind the log's time"),
     (look(10, reading("sink-lake", sink_errors__sink_lake=1)), "degraded", "The store lake failed once"),

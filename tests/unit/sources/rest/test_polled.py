@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import dictionaries, integers, text
 
+from marketpulse.app.trading_hours import venue_is_open
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.source_position import POSITION_BYTES_MAX
 from marketpulse.ports import Polled, RejectedInput
-from marketpulse.settings import AlphaVantageSettings, YahooSettings
+from marketpulse.settings import AlphaVantageSettings, EngineSettings, YahooSettings
 from marketpulse.sources import alpha_vantage, yahoo
 from marketpulse.sources.actions.vendors import YahooActions
 from marketpulse.sources.news.vendors import AlphaVantageNews
@@ -34,7 +35,7 @@ class Market:
     """A vendor whose minutes of every symbol are known; it answers as of the clock."""
 
     def __init__(self, clock: ManualClock) -> None:
-        self.clock, self.faults = clock, list[Reply]()
+        self.clock, self.faults, self.stands_at = clock, list[Reply](), CLOSE
 
     def __call__(self, request: Request) -> Reply:
         if self.faults:
@@ -42,7 +43,7 @@ class Market:
         symbol = request.path.rpartition("/")[2]
         if symbol == "NONE":
             return Reply.json({"chart": {"result": None, "error": {"code": "Not Found"}}}, 404)
-        now = self.clock.now_ns() // 10**9
+        now = min(self.clock.now_ns() // 10**9, self.stands_at)
         begin = max(OPEN, int(request.parameters.get("period1", OPEN)) // 60 * 60)
         times = list(range(begin, min(now, CLOSE - 1) + 1, 60)) if now >= OPEN else []
         closes = [100.0 + (at - OPEN) // 60 for at in times]
@@ -58,7 +59,8 @@ def opened(
 ) -> PolledSource:
     settings = YahooSettings(symbols=tuple(symbols), base_url=server.url, **{"every_s": 60, "settle_s": 0, **given})
     client = client_of(server, clock, yahoo.judge, backoff=Backoff(rng=random.Random(4)))
-    source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
+    is_open = venue_is_open(EngineSettings())
+    source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock, is_open=is_open)
     hello = source.start(position)
     assert hello.mode == "historical", "only heartbeats move the watermark"
     assert hello.lateness_ns > 10**18
@@ -135,6 +137,27 @@ def test_every_closed_minute_of_every_symbol_comes_once_through_faults_and_resta
     for symbol in symbols:
         got = [m for name, m in found if name == symbol]
         assert got == list(range(max(60, len(got))))
+
+
+def test_where_nothing_new_comes_from_a_vendor_its_silence_is_told_once_its_market_was_open_for_long_enough() -> None:
+    """20 minutes that the vendor may be behind, ten beside them, and the bar's own: 31 minutes."""
+    clock = ManualClock((OPEN + 3_600) * 10**9)
+    market = Market(clock)
+
+    def silent_s(until_s: int) -> float | None:
+        pump(source, clock, until_s, list[Polled]().append)
+        return REGISTRY.get_sample_value("marketpulse_rest_silent_seconds", {"source": "yahoo"})
+
+    with vendor(market) as server:
+        source = opened(server, clock, ["AAPL", "MSFT"])
+        market.stands_at = OPEN + 3_600
+        assert silent_s(OPEN + 3_600 + 1_800) == 0.0
+        assert silent_s(OPEN + 3_600 + 2_400) == pytest.approx(2_400, abs=180)
+        market.stands_at = CLOSE
+        assert silent_s(OPEN + 3_600 + 2_700) == 0.0, "it speaks again"
+        assert silent_s(CLOSE + 40_000) == 0.0, "after the close, and through the night"
+        assert silent_s(OPEN + 86_400 + 1_200) == 0.0, "the next day has begun 20 minutes ago"
+        assert silent_s(OPEN + 86_400 + 4_000) == pytest.approx(86_400 + 4_000 - 23_400, abs=900)
 
 
 def test_the_watermark_waits_for_the_slowest_symbol_and_one_that_is_left_out_goes_on_where_it_was() -> None:
