@@ -1,8 +1,11 @@
 """A whole `marketpulse up` as a person starts it, with the simulated market only."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,8 +112,11 @@ class Up:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def said(self) -> str:
+        if self.process.poll() is None and (pid := self.facts("serve").get("pid")) and psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGUSR1)  # its log says where its threads stand
+            time.sleep(1)
         logs = sorted((self.data_dir / "logs").glob("*.log"))
-        tails = [f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs]
+        tails = [f"--- {log.name}\n{log.read_text(errors='replace')[-4_000:]}" for log in logs]
         states = (
             [f"--- {p.pid} {p.status()} {p.cmdline()[:4]}" for p in self.tree()] if self.process.poll() is None else []
         )

@@ -52,6 +52,9 @@ def test_killed_children_come_back_a_killed_supervisor_leaves_none_and_the_next_
     up.until("there is a page", lambda: b"<html" in up.get("/").lower())
     up.until("the page has symbols", up.symbols)
     up.until_status("ok")
+    os.kill(up.facts("process-0")["pid"], signal.SIGUSR1)
+    log = up.data_dir / "logs" / "process-0.log"
+    up.until("its log says where each of its threads stands", lambda: "most recent call first" in log.read_text())
     broker = psutil.Process(up.facts("broker")["pid"])
     for processes, reason in (
         ([psutil.Process(up.facts("process-0")["pid"])], "process-0 does not do its work: it does not answer"),

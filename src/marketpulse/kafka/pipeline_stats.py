@@ -1,136 +1,91 @@
 """What the log says about the pipeline: counted from offsets, asked for in the background."""
 
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, offset_of
 from marketpulse.kafka.record_count import RecordCount
 from marketpulse.ports import PipelineStats
 from marketpulse.settings import Settings
+from marketpulse.telemetry import get_logger
 
 _FRESH_S = 1.0
 _AWAY_S = 3.0  # no answer for so long: the broker counts as away
-_LATE_S = _AWAY_S + 2.0  # no answer at all, though each question has its time
+_LATE_S = 2 * _AWAY_S + 2.0  # no answer at all, though each question has its time
 _FIRST_WAIT_S = 0.3
 _CALL_S = 2.0
 _COUNTED = ("market", "bars", "dead-letters")
 
+_T = TypeVar("_T")
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_Answers = dict[TopicPartition, "Future[Any]"]
 
 
 class StatsProbe:
     """Asks for offsets and never waits for them: an answer is used by the first call after it came.
 
     Records are counted by offsets, in which the end marks of transactions are included; dead letters, which people
-    count too, one by one.
-
-    What the group has committed is asked for by a consumer that never joins it: the admin client's
-    call of the same name ends the process (librdkafka 2.16, SIGSEGV in rd_kafka_cgrp_op) when the
-    broker answers that its coordinator is still loading, as it does right after a start.
+    count too, one by one. Where the broker hung, the library forgets a question now and then, and perhaps all that its
+    client is asked from then on: then others ask.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._topics = {name: settings.topic(name) for name in _COUNTED}
-        self._group = settings.group(settings.process.group)
-        self._admin = AdminClient(client_config(settings, "admin"))
-        self._observer = Consumer(
-            client_config(settings, "consumer", group_id=self._group, isolation_level="read_uncommitted")
-        )
-        self._asking = ThreadPoolExecutor(1, thread_name_prefix="lag")
-        self._letters = RecordCount(settings, self._topics["dead-letters"])
+        self._settings = settings
+        self._offsets = _Offsets(settings)
+        self._letters = RecordCount(settings, settings.topic("dead-letters"))
+        self._answer: Future[_Answer] | None = None
         self._counted: Future[int] | None = None
-        self._places: list[TopicPartition] = []
-        self._asked_at = float("-inf")
-        self._latest: _Answers = {}
-        self._committed: Future[Any] | None = None
+        self._asked_at = self._answered_at = float("-inf")
         self._known = PipelineStats(0, 0, 0, 0, broker_reachable=False)
-        self._answered_at = float("-inf")
         self._moved: dict[int, tuple[int, float]] = {}  # by partition of `market`: the committed offset, and since when
 
     def stats(self) -> PipelineStats:
         """The newest counts. `broker_reachable` says whether the broker answered lately."""
         now = time.monotonic()
-        if self._pending():
-            self._take_answers()
-        elif now - self._asked_at >= _FRESH_S:
-            self._ask()
+        if self._answer is None and now - self._asked_at >= _FRESH_S:
+            self._asked_at, self._answer = now, _begin(self._offsets.ask, "offsets")
             if self._answered_at == float("-inf"):
-                self._wait(_FIRST_WAIT_S)
+                wait([self._answer], _FIRST_WAIT_S)
+        if self._answer is not None and self._answer.done():
+            answer, self._answer = self._answer, None
+            with suppress(KafkaException, Retryable):
+                self._take(answer.result())
+        elif self._answer is not None and now - self._asked_at > _LATE_S:
+            get_logger().warning("offsets_unanswered", seconds=round(now - self._asked_at, 1))
+            self._answer, self._offsets = None, _Offsets(self._settings)
         reachable = time.monotonic() - self._answered_at < _FRESH_S + _AWAY_S
         return replace(self._known, broker_reachable=reachable)
 
     def close(self) -> None:
-        self._forget()
-        self._asking.shutdown(cancel_futures=True)
-        self._observer.close()
-        self._letters.close()
+        """Close the clients; one that does not answer is left to the end of the process."""
+        asked: tuple[tuple[Future[Any] | None, _Offsets | RecordCount], ...]
+        asked = ((self._answer, self._offsets), (self._counted, self._letters))
+        for answer, client in asked:
+            with suppress(TimeoutError):
+                if answer is not None:
+                    answer.exception(_LATE_S)
+                client.close()
 
-    def _forget(self) -> None:
-        self._latest, self._committed = {}, None
-
-    def _pending(self) -> bool:
-        return bool(self._latest) or self._committed is not None
-
-    def _ask(self) -> None:
-        self._asked_at = time.monotonic()
-        try:
-            if not self._places and not self._find_places():
-                return
-            market = [p for p in self._places if p.topic == self._topics["market"]]
-            self._latest = self._admin.list_offsets(dict.fromkeys(self._places, _LATEST), request_timeout=_AWAY_S)
-            self._committed = self._asking.submit(self._observer.committed, market, _AWAY_S)
-        except KafkaException:
-            self._forget()
-
-    def _find_places(self) -> bool:
-        found = self._admin.list_topics(timeout=_CALL_S).topics
-        for topic in self._topics.values():
-            if topic in found:
-                self._places += [TopicPartition(topic, p) for p in sorted(found[topic].partitions)]
-        return bool(self._places)
-
-    def _wait(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self._pending() and time.monotonic() < deadline:
-            time.sleep(0.01)
-            self._take_answers()
-
-    def _take_answers(self) -> None:
-        late = time.monotonic() - self._asked_at > _LATE_S
-        if not all(future.done() for future in self._latest.values()):
-            if late:  # the library forgets a question now and then where a broker hung
-                self._forget()
-            return
-        latest, committed = self._latest, self._committed
-        if committed is not None and not committed.done():
-            if not late:
-                return
-            committed.cancel()
-            committed = None  # its thread may wait on
-            self._asking = ThreadPoolExecutor(1, thread_name_prefix="lag")
-        self._forget()
-        try:
-            ends = {(p.topic, p.partition): offset_of(f) for p, f in latest.items()}
-        except KafkaException:
-            self._places = []  # perhaps the topics were made anew
-            return
+    def _take(self, answer: "_Answer") -> None:
         self._answered_at = time.monotonic()
-        count = {name: sum(end for (t, _), end in ends.items() if t == topic) for name, topic in self._topics.items()}
-        lags = self._lags(ends, committed)
+        count = {name: sum(ends.values()) for name, ends in answer.ends.items()}
+        lags = self._lags(answer)
         lag = self._known.engine_lag_records if lags is None else sum(lags.values())
         stalled = self._known.stalled if lags is None else {p: self._answered_at - self._moved[p][1] for p in lags}
-        letters = self._letters_up_to(ends)
+        letters = self._letters_up_to(answer.ends["dead-letters"])
         self._known = PipelineStats(
             count["market"], lag, letters, count["bars"], broker_reachable=True, stalled=stalled
         )
 
-    def _letters_up_to(self, ends: dict[tuple[str, int], int]) -> int:
+    def _letters_up_to(self, ends: dict[int, int]) -> int:
         """As last counted; the next count is begun."""
         counted = self._known.dead_letters
         if self._counted is not None:
@@ -138,22 +93,86 @@ class StatsProbe:
                 return counted
             if self._counted.exception() is None:
                 counted = self._counted.result()
-        own = {partition: end for (topic, partition), end in ends.items() if topic == self._topics["dead-letters"]}
-        self._counted = self._asking.submit(self._letters.up_to, own)
+        self._counted = _begin(lambda: self._letters.up_to(ends), "letters")
         return counted
 
-    def _lags(self, ends: dict[tuple[str, int], int], committed: "Future[Any] | None") -> dict[int, int] | None:
+    def _lags(self, answer: "_Answer") -> dict[int, int] | None:
         """Records by partition that the engine's group has not committed; None: its coordinator did not say. A difference
         of one in a partition is the end mark of the last transaction."""
-        if committed is None:
+        done = answer.committed
+        if done is None:
             return None
-        try:
-            done = {p.partition: p.offset for p in committed.result() if p.offset >= 0}
-        except KafkaException:
-            return None
-        lags = {p: end - done.get(p, 0) for (topic, p), end in ends.items() if topic == self._topics["market"]}
+        lags = {p: end - done.get(p, 0) for p, end in answer.ends["market"].items()}
         for p, lag in lags.items():
             before = self._moved.get(p)
             if before is None or before[0] != done.get(p, 0) or lag <= 1:
                 self._moved[p] = done.get(p, 0), self._answered_at
         return {p: lag for p, lag in lags.items() if lag > 1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """`ends`: the next offset by contract topic and partition. `committed`: the engine's, by partition of `market`; None:
+    its coordinator did not say."""
+
+    ends: dict[str, dict[int, int]]
+    committed: dict[int, int] | None
+
+
+class _Offsets:
+    """The clients that ask. `ask` is called by one thread at a time.
+
+    What the group has committed is asked for by a consumer that never joins it: the admin client's
+    call of the same name ends the process (librdkafka 2.16, SIGSEGV in rd_kafka_cgrp_op) when the
+    broker answers that its coordinator is still loading, as it does right after a start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._names = {settings.topic(name): name for name in _COUNTED}
+        self._admin = AdminClient(client_config(settings, "admin"))
+        group = settings.group(settings.process.group)
+        config = client_config(settings, "consumer", group_id=group, isolation_level="read_uncommitted")
+        self._observer = Consumer(config)
+        self._places: list[TopicPartition] = []
+
+    def ask(self) -> _Answer:
+        """Raises KafkaException or Retryable without an answer."""
+        self._places = self._places or self._find_places()
+        asked = self._admin.list_offsets(dict.fromkeys(self._places, _LATEST), request_timeout=_AWAY_S)
+        market = [p for p in self._places if self._names[p.topic] == "market"]
+        committed = None
+        with suppress(KafkaException):
+            found = self._observer.committed(market, _AWAY_S)
+            committed = {p.partition: p.offset for p in found if p.offset >= 0}
+        ends: dict[str, dict[int, int]] = {name: {} for name in _COUNTED}
+        try:
+            for place, answer in asked.items():
+                ends[self._names[place.topic]][place.partition] = offset_of(answer)
+        except KafkaException:
+            self._places = []  # perhaps the topics were made anew
+            raise
+        return _Answer(ends, committed)
+
+    def close(self) -> None:
+        self._observer.close()
+
+    def _find_places(self) -> list[TopicPartition]:
+        found = self._admin.list_topics(timeout=_CALL_S).topics
+        places = [TopicPartition(t, p) for t in self._names if t in found for p in sorted(found[t].partitions)]
+        if not places:
+            raise Retryable("there are no topics yet")
+        return places
+
+
+def _begin(call: Callable[[], _T], name: str) -> "Future[_T]":
+    """Its answer, which comes from a thread that nobody waits for at the end of the process."""
+    answer: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:  # noqa: BLE001  it is the asker's
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return answer

@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 failed, 2 wrong usage (an argument or the configuration ha
 
 import faulthandler
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -94,6 +95,7 @@ def main() -> None:
     """Run the command that the arguments name; leaves by SystemExit."""
     parent.watch()
     faulthandler.enable()  # a crash inside a compiled library says where
+    faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or sys.stderr)  # where every thread stands, to its log
     try:
         app()
     except MarketPulseError as error:
