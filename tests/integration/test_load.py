@@ -1,6 +1,7 @@
 """`load`: history from files, held against the same rows through the real broker, and what goes on behind it."""
 
 import json
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from given_settings import changed, outside
 from log_of_rows import as_text
 from market_rows import at
 from marketpulse.app.loading.load import Request, Summary, load
+from marketpulse.app.lock import worker_slot
 from marketpulse.app.pipeline import produce
 from marketpulse.errors import Fatal
 from marketpulse.kafka.partitioner import partitions_of
@@ -262,6 +264,8 @@ def test_loads_without_the_broker_killed_ones_and_files_behind_live_rows_are_one
         patched.setattr(Seat, "hand_over", Seat.__init__)  # which raises: the process is gone before the hand-over
         with pytest.raises(TypeError):
             loaded(settings, files[3], source="old")
+    with worker_slot(settings.data_dir, "process-0"):
+        assert_raises(Fatal, f"process {os.getpid()} works as process-0", loaded, settings, files[3], source="old")
     assert loaded(settings, files[3], source="old").outcome == "handed over"
     for table in COMPUTED:
         mine, expected = newest(stored(settings, table)), newest(stored(there, table))

@@ -12,7 +12,7 @@ from typing import IO
 
 import psutil
 
-from marketpulse.errors import EnvironmentProblem
+from marketpulse.errors import EnvironmentProblem, Fatal
 
 _OTHERS = 0o077
 _SPILL = re.compile(r"sql-(\d+)-")
@@ -56,6 +56,19 @@ def lock_owner(lock: IO[str]) -> str:
     lock.write(str(os.getpid()))
     lock.flush()
     return ""
+
+
+@contextlib.contextmanager
+def worker_slot(data_dir: Path, name: str) -> Iterator[None]:
+    """Hold the slot of the worker of this name, so that none begins meanwhile. Raises Fatal where one works."""
+    run = data_dir / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / f"{name}.lock").open("a+") as lock:
+        if owner := lock_owner(lock):
+            raise Fatal(
+                f"process {owner} works as {name}: stop it, then do this again; what is stored is not stored twice"
+            )
+        yield
 
 
 @contextlib.contextmanager

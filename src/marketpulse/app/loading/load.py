@@ -38,6 +38,7 @@ from marketpulse.app.loading.identity import BEGUN, WHOLE, Identity, check_setti
 from marketpulse.app.loading.revisions import learn_revisions
 from marketpulse.app.loading.storing import Storing, flush
 from marketpulse.app.loading.stretch import Load, Stretch, stretch_of
+from marketpulse.app.lock import worker_slot
 from marketpulse.engine.checkpoint import computation, state_to_bytes
 from marketpulse.engine.config import EngineConfig
 from marketpulse.engine.layout import SOURCES_MAX
@@ -441,7 +442,8 @@ class _Load:
             for partition, engine in self._engines.items()
         }  # fmt: skip
         if states:
-            Seat(self._settings, self._topic, states).hand_over()
+            with worker_slot(self._settings.data_dir, "process-0"):
+                Seat(self._settings, self._topic, states).hand_over()
         self._summary.handed_over = True
 
 
