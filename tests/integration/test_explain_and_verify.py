@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from confluent_kafka import Producer
 
@@ -17,13 +18,16 @@ from marketpulse.app.engine_config import engine_config
 from marketpulse.app.pipeline.verify import tell
 from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.explain_text import as_object
+from marketpulse.app.receipts.report import Progress, Report
 from marketpulse.app.receipts.report_text import difference_text
 from marketpulse.app.receipts.time_text import parse_time
 from marketpulse.app.receipts.trace import Ask
+from marketpulse.app.receipts.verify import verify
 from marketpulse.app.receipts.watch import Watch
 from marketpulse.errors import Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import RECEIPT
+from marketpulse.query.stored_rows import ALWAYS, Wanted
 from marketpulse.settings import Settings
 from marketpulse.telemetry import PARITY_DRIFT_ROWS
 from stored_pipeline import HELLO, Pipeline, heartbeat, trade
@@ -86,6 +90,29 @@ def test_every_row_carries_its_whole_receipt_and_verify_names_the_one_that_was_c
     assert f"recomputed {was['ema_3']!r}" in bad.stdout
     assert "1 rows differ." in bad.stdout
     assert elsewhere.returncode == 0, elsewhere.stdout
+
+
+def test_rows_that_are_checked_a_few_at_once_are_judged_as_all_together(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.or_(pc.equal(rows["symbol"], "AAA"), pc.less(rows["open_time_ns"], at(5))))
+
+    def found() -> tuple[int, list[Report]]:
+        said: list[Progress] = []
+        reports = [verify(pipeline.settings, Wanted(*ALWAYS), said.append)]
+        for table in ("bars", "indicators"):
+            with pipeline.rewritten(table, lost):
+                reports.append(verify(pipeline.settings, Wanted(*ALWAYS)))
+        return said[-1].shares, reports
+
+    few, (good, *bad) = found()
+    monkeypatch.setattr("marketpulse.app.receipts.verify._AT_ONCE", 20)
+    more, reports = found()
+    assert more > few
+    assert reports == [good, *bad]
+    assert good.drift == 0
+    assert all(report.drift > 0 for report in bad)
 
 
 def test_verify_finds_an_alert_that_was_changed_one_that_is_lost_and_one_that_is_forged(pipeline: Pipeline) -> None:

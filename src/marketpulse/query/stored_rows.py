@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.layout import plain, without_times
@@ -19,6 +18,9 @@ from marketpulse.settings import Settings
 
 SHAPE = "file_shape"
 """The column that says which of `Stored.shapes` a row's file had."""
+
+_LITTLE = {"batch_size": 32_768, "batch_readahead": 2, "fragment_readahead": 1}
+"""What is unpacked ahead of a filter: by default the whole of a file of a million rows."""
 
 _SNAPSHOTS = 4  # a compaction may take files away while they are read: begin again on the new ones
 T = TypeVar("T")
@@ -73,13 +75,36 @@ class StoredRows:
         """As last listed: before which offset of a topic's partition all rows are stored."""
         return self._files.held_up_to(topic, partition)
 
-    def table(self, table: str, wanted: Wanted) -> Stored:
-        """The rows of a table whose rows have a time (model.tables.EVENT_TIME_COLUMN) and a symbol."""
+    def table(self, table: str, wanted: Wanted, place: tuple[str, int] | None = None) -> Stored:
+        """The rows of a table whose rows have a time (model.tables.EVENT_TIME_COLUMN) and a symbol. `place`: only those that
+        the engine made of this topic's partition, or a load for it."""
         time = str(EVENT_TIME_COLUMN[table])
+        mine = wanted.filter(time)
+        if place is not None:
+            topic = pc.field("receipt", "topic")
+            mine &= (topic == place[0]) | pc.starts_with(topic, LOADED_TOPIC)
+            mine &= pc.field("receipt", "partition") == place[1]
 
         def collect() -> Stored:
             chosen = [f for f in self._listed(table) if wanted.covers(f, time)]
-            return united([(f.columns, self.read(f, wanted.filter(time))) for f in chosen])
+            return united([(f.columns, self.read(f, mine)) for f in chosen])
+
+        return self._whatever_moves(collect)
+
+    def counted(self, table: str, wanted: Wanted) -> pa.Table:
+        """How many of these rows there are: `topic` and `partition` of their receipt, `symbol`, `rows`."""
+        time = str(EVENT_TIME_COLUMN[table])
+        receipt = {name: pc.field("receipt", name) for name in ("topic", "partition")}
+
+        def collect() -> pa.Table:
+            parts = []
+            for file in self._listed(table):
+                if wanted.covers(file, time):
+                    with explained(self._files.lake.where):
+                        rows = ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[table].fs)
+                        found = rows.to_table({"symbol": pc.field("symbol"), **receipt}, filter=wanted.filter(time))
+                    parts.append(found.group_by(["topic", "partition", "symbol"]).aggregate([([], "count_all")]))
+            return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
 
         return self._whatever_moves(collect)
 
@@ -175,9 +200,8 @@ class StoredRows:
     def read(self, file: StoredFile, chosen: pc.Expression | None = None) -> pa.Table:
         """One file's rows, or those chosen. Raises FileNotFoundError when a compaction has taken it away."""
         with explained(self._files.lake.where):
-            rows = pq.read_table(
-                path_on(file.path), filesystem=self._pictures[file.table].fs, filters=chosen, partitioning=None
-            )
+            whole = ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[file.table].fs)
+            rows = whole.to_table(filter=chosen, **_LITTLE)
         return plain(without_times(file.table, rows))
 
     def _listed(self, table: str) -> Sequence[StoredFile]:

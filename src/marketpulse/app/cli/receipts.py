@@ -1,6 +1,8 @@
 """What shows where stored values come from: explain and verify."""
 
 import sys
+import time
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,7 +103,7 @@ def verify(
     )
     if wanted.from_ns >= wanted.to_ns:
         raise ParameterError("--from must lie before --to")
-    report = run(settings, wanted, _show_progress)
+    report = run(settings, wanted, _show_progress())
     _end_progress()
     if form == Form.JSON:
         typer.echo(orjson.dumps(report_text.as_object(report), default=str).decode())
@@ -128,14 +130,24 @@ def _show_records(done: int, end: int) -> None:
         typer.echo(f"\r{done:,} of {end:,} records\x1b[K", nl=False, err=True)
 
 
-def _show_progress(progress: "Progress") -> None:
-    """One line that moves, on a terminal only."""
-    if sys.stderr.isatty():
-        line = (
-            f"partition {progress.partition} of {progress.partitions}: {progress.records:,} of "
-            f"{progress.of_records:,} records, {progress.same:,} rows the same"
-        )
-        typer.echo(f"\r{line}\x1b[K", nl=False, err=True)
+_NEXT_LINE_S = 10.0  # where the line does not move in place
+
+
+def _show_progress() -> "Callable[[Progress], None]":
+    """One line: on a terminal it moves, elsewhere it comes every ten seconds."""
+    due = time.monotonic() + _NEXT_LINE_S
+
+    def show(progress: "Progress") -> None:
+        nonlocal due
+        records = f", {progress.records:,} of {progress.of_records:,} records" if progress.of_records else ""
+        line = f"verify: part {progress.share:,} of {progress.shares:,}{records}, {progress.same:,} rows the same"
+        if sys.stderr.isatty():
+            typer.echo(f"\r{line}\x1b[K", nl=False, err=True)
+        elif time.monotonic() >= due:
+            due = time.monotonic() + _NEXT_LINE_S
+            typer.echo(line, err=True)
+
+    return show
 
 
 def _end_progress() -> None:

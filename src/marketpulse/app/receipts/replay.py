@@ -1,6 +1,6 @@
 """A partition's engine, run again: from the log's beginning, or from a snapshot that lies before what is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -82,13 +82,21 @@ class Rows:
 
 
 class Replay:
-    """Steps one partition's engine over its log. `wanted` keeps only rows that someone asks for. `rules` are the
-    names of all alert rules that ran."""
+    """Steps one partition's engine over its log. `wanted` and `takes` (of a symbol) keep only rows that someone asks for.
+    `rules` are the names of all alert rules that ran."""
 
     def __init__(
-        self, config: EngineConfig, topic: str, partition: int, state: PartitionState, wanted: Wanted | None = None
+        self,
+        config: EngineConfig,
+        topic: str,
+        partition: int,
+        state: PartitionState,
+        wanted: Wanted | None = None,
+        takes: Callable[[str], bool] | None = None,
     ) -> None:
         self.config, self.state = config, state
+        self._takes = takes
+        self._taken = np.zeros(0, np.bool_)  # by symbol
         self._topic, self._partition, self._wanted = topic, partition, wanted
         self._stepper = Stepper(config)
         self._last_rules = state.alerts.rules
@@ -130,6 +138,11 @@ class Replay:
         if self._wanted.symbols is not None:
             ids = [self.state.symbols.find(symbol) for symbol in self._wanted.symbols]
             mask &= np.isin(rows["symbol"], [i for i in ids if i != ABSENT])
+        if self._takes is not None:
+            symbols = self.state.symbols.texts()
+            if len(self._taken) < len(symbols):
+                self._taken = np.fromiter(map(self._takes, symbols), np.bool_)
+            mask &= self._taken[rows["symbol"]]
         found: np.ndarray = mask
         return found
 

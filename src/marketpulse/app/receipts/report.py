@@ -51,10 +51,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a verification is: records of the log that were replayed, in the partition at hand."""
+    """How far a verification is: rows are checked in shares; of the one at hand, records of the log that were replayed (of 0:
+    the lake's trades serve)."""
 
-    partition: int
-    partitions: int
+    share: int
+    shares: int
     records: int
     of_records: int
     same: int

@@ -3,8 +3,10 @@
 stored rows by partition -> replay of that partition -> compare -> a tally, and the first differences
 """
 
+from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -34,18 +36,18 @@ _WHEN_TOLD = frozenset({
 """What the lake's trades cannot say again: spans reach to corrections, lateness is a matter of heartbeats, and an
 alert's words are those of when it was told."""
 
+_AT_ONCE = 400_000
+"""Rows that are compared at once: half a gigabyte. More of a partition take further replays of its log."""
+
 Say = Callable[[Progress], None]
 
 
 def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Report:
     """Recompute and compare. Raises Fatal when nothing is stored in the range, Retryable while the log or
     the lake does not answer. Without a broker, the lake's trades serve for everything."""
-    stored = StoredRows(settings)
-    report = Report()
-    held = {table: stored.table(table, wanted) for table in TABLES}
-    held = {table: _this_version(report, table, rows) for table, rows in held.items()}
-    places = _places(held, settings.topic("market"))
-    if not places:
+    stored, report = StoredRows(settings), Report()
+    shares = _shares(stored, wanted, settings.topic("market"))
+    if not shares:
         raise Fatal(
             f"{settings.lake_url()} holds no bars, indicator rows or alerts of this range and these symbols: "
             "look with `marketpulse sql` for what `bars` holds"
@@ -53,17 +55,23 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     config = engine_config(settings.engine)
     log = _open_log(settings, report)
     try:
-        for number, (topic, partition) in enumerate(places, start=1):
-            own = {table: _of_place(rows, topic, partition) for table, rows in held.items()}
-            is_ours = any(_in_topic(rows.rows, topic).any() for rows in own.values())
-            its_log = log if is_ours and topic == settings.topic("market") else None
-            running = running_rules(its_log, config, partition) if its_log is not None else None
-            work = _Partition(config, wanted, topic, partition, own, running, report)
+        for number, share in enumerate(shares, start=1):
+
+            def progress(done: int, end: int, number: int = number) -> None:
+                say(Progress(number, len(shares), done, end, sum(tally.same for tally in report.tallies.values())))
+
+            progress(0, 0)
+            mine = wanted if share.of == 1 else Wanted(wanted.from_ns, wanted.to_ns, share.symbols)
+            place = share.topic, share.partition
+            own = {table: _this_version(report, table, stored.table(table, mine, place)) for table in TABLES}
+            is_ours = any(_in_topic(rows.rows, share.topic).any() for rows in own.values())
+            its_log = log if is_ours and share.topic == settings.topic("market") else None
+            running = running_rules(its_log, config, share.partition) if its_log is not None else None
+            work = _Partition(config, wanted, *place, own, running, report)
             if its_log is not None:
-                work.from_log(its_log, lambda done, end, n=number: say(  # type: ignore[misc]
-                    Progress(n, len(places), done, end, sum(t.same for t in report.tallies.values()))
-                ))  # fmt: skip
+                work.from_log(its_log, progress, share.takes if share.of > 1 else None)
             work.from_lake(stored, whole=True)
+            pa.default_memory_pool().release_unused()
     finally:
         if log is not None:
             log.close()
@@ -71,13 +79,44 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What is checked at once: the rows of a topic's partition, of the symbols that fall to number `number` of `of`. `symbols`
+    are those of them that have rows."""
+
+    topic: str
+    partition: int
+    number: int
+    of: int
+    symbols: frozenset[str]
+
+    def takes(self, symbol: str) -> bool:
+        return crc32(symbol.encode()) % self.of == self.number
+
+
+def _shares(stored: StoredRows, wanted: Wanted, market: str) -> list[_Share]:
+    """All that is stored, in shares of about _AT_ONCE rows; what was loaded came before the log's partition."""
+    rows: dict[tuple[str, int], Counter[str]] = {}
+    for table in TABLES:
+        for row in stored.counted(table, wanted).to_pylist():
+            topic = row["topic"] if file_of(row["topic"]) is None else market
+            rows.setdefault((topic, row["partition"]), Counter())[row["symbol"]] += row["count_all"]
+    shares = []
+    for (topic, partition), of_symbol in sorted(rows.items()):
+        of = -(-of_symbol.total() // _AT_ONCE)
+        for number in range(of):
+            share = _Share(topic, partition, number, of, frozenset())
+            shares.append(replace(share, symbols=frozenset(filter(share.takes, of_symbol))))
+    return shares
+
+
 def verify_by_lake(
     stored: StoredRows, config: EngineConfig, wanted: Wanted, topic: str, partition: int, running: RunningRules | None
 ) -> Report:
     """The last revisions of one partition's rows, held against the lake's trades alone."""
     report = Report()
-    held = {table: _this_version(report, table, stored.table(table, wanted)) for table in TABLES}
-    own = {table: _of_place(rows, topic, partition) for table, rows in held.items()}
+    place = topic, partition
+    own = {table: _this_version(report, table, stored.table(table, wanted, place)) for table in TABLES}
     _Partition(config, wanted, topic, partition, own, running, report).from_lake(stored)
     return report
 
@@ -101,8 +140,10 @@ class _Partition:
         for table, rows in held.items():
             report.tallies[table].stored += rows.rows.num_rows
 
-    def from_log(self, log: LogReader, say: Callable[[int, int], None]) -> None:
-        """Account for what a replay of the log can tell."""
+    def from_log(
+        self, log: LogReader, say: Callable[[int, int], None], takes: Callable[[str], bool] | None = None
+    ) -> None:
+        """Account for what a replay of the log can tell. `takes`: whether a symbol's rows are at hand (None: all are)."""
         start = find_start(log, self._config, self._partition)
         if start is None:
             self._report.note(
@@ -113,7 +154,7 @@ class _Partition:
         end = log.span(self._partition).end
         known = ToldBefore.of(start, self._config)
         begins = {} if self._running is None else begin_as(start.state, self._running)
-        run = Replay(self._config, self._topic, self._partition, start.state, self._wanted)
+        run = Replay(self._config, self._topic, self._partition, start.state, self._wanted, takes)
         gathered = Gathered()
         for decoded in log.read(self._partition, start.offset, end):
             for rows in run.take(decoded.batch):
@@ -255,28 +296,6 @@ def _this_version(report: Report, table: Table, stored: Stored) -> Stored:
         report.mixed.add(table)
         report.note(f"rows of another engine version than {ENGINE_VERSION} were passed over")
     return Stored(rows.filter(mine), stored.shapes)
-
-
-def _places(held: dict[Table, Stored], market: str) -> list[tuple[str, int]]:
-    """Topic and partition of the inputs of all rows; what was loaded came before the log's partition."""
-    found: set[tuple[str, int]] = set()
-    for stored in held.values():
-        if stored.rows.num_rows:
-            pairs = stored.rows.group_by(["receipt.topic", "receipt.partition"]).aggregate([])
-            for topic, partition in (cast("tuple[str, int]", tuple(row.values())) for row in pairs.to_pylist()):
-                found.add((topic if file_of(topic) is None else market, partition))
-    return sorted(found)
-
-
-def _of_place(stored: Stored, topic: str, partition: int) -> Stored:
-    rows = stored.rows
-    if rows.num_rows:
-        loaded = pc.starts_with(rows["receipt.topic"], LOADED_TOPIC)
-        mask = pc.and_(
-            pc.or_(pc.equal(rows["receipt.topic"], topic), loaded), pc.equal(rows["receipt.partition"], partition)
-        )
-        rows = rows.filter(mask)
-    return Stored(rows, stored.shapes)
 
 
 def _in_topic(rows: pa.Table, topic: str) -> Mask:
