@@ -255,13 +255,11 @@ class _Partition:
 def last_revisions(table: Table, rows: pa.Table, among: pa.Table) -> Mask:
     """(n,) which rows no later one `among` these replaces; those of bars cut by count that share an open time are
     all the last."""
-    newest = among.group_by(list(PLACES[table])).aggregate([("revision", "max")])
-    highest = {tuple(row[n] for n in PLACES[table]): row["revision_max"] for row in newest.to_pylist()}
-    places = zip(*(rows[n].to_pylist() for n in PLACES[table]), strict=True)
-    revisions = rows["revision"].to_pylist()
-    mask: Mask = np.array(
-        [revision == highest[place] for place, revision in zip(places, revisions, strict=True)], np.bool_
-    )
+    places = list(PLACES[table])
+    newest = among.select([*places, "revision"]).group_by(places).aggregate([("revision", "max")])
+    numbered = rows.select([*places, "revision"]).append_column("number", pa.array(np.arange(rows.num_rows)))
+    found = numbered.join(newest, places, join_type="inner").sort_by("number")
+    mask: Mask = np.asarray(pc.equal(found["revision"], found["revision_max"]))
     return mask
 
 
