@@ -56,8 +56,7 @@ class PageReader:
         """What the page says when it comes back."""
         if self.seq is None:
             return None
-        place = {"run": self.run, "generation": self.generation, "seq": self.seq, "shown": self.shown}
-        return json.dumps(place)
+        return json.dumps({"run": self.run, "generation": self.generation, "seq": self.seq, "shown": self.shown})
 
     def _take_quotes(self, symbols: list[list[Any]], quotes: dict[str, Any] | None) -> None:
         for number, *about in symbols:

@@ -74,8 +74,7 @@ class ValkeyStore(OnServer):
         self._keys = RedisKeys(self._prefix)
 
     def section(self) -> Mapping[str, Any]:
-        url = self.server.url
-        return {"url": url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS}
+        return {"url": self.server.url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS}
 
     def refused(self) -> Mapping[str, Any] | None:
         return {**self.section(), "password": "a-wrong-one"}

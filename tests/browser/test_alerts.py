@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from alert_desk import DeskInMemory
+from alert_rows import DeskInMemory
 from board_rows import alert
 from board_rows import alerts as told_alerts
 from browser_stage import Stage, Visit

@@ -62,8 +62,7 @@ def history(settings: Settings, table: str) -> list[dict[str, Any]]:
 
 
 def chores(settings: Settings, hours_later: float = 0) -> Chores:
-    now_ns = time.time_ns() + round(hours_later * 3_600e9)
-    return Chores(open_lake(settings), settings, ManualClock(now_ns))
+    return Chores(open_lake(settings), settings, ManualClock(time.time_ns() + round(hours_later * 3_600e9)))
 
 
 def files_below(settings: Settings, pattern: str = "*") -> set[Path]:
@@ -308,8 +307,7 @@ def test_left_over_files_are_removed_when_they_are_old_and_not_before(settings: 
 def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
     settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d"})
     store(opened(settings), end=160, cut=40)  # 20 days
-    now_ns = START_NS + 20 * DAY_NS + 3_600 * 10**9
-    work = Chores(open_lake(settings), settings, ManualClock(now_ns))
+    work = Chores(open_lake(settings), settings, ManualClock(START_NS + 20 * DAY_NS + 3_600 * 10**9))
     for table in ("trades", "bars"):
         gone = work.delete_old(table)
         assert gone is not None

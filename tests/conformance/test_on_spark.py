@@ -75,8 +75,7 @@ def assert_is_worth_comparing(expected: Outputs) -> None:
         assert sum(bar["revision"] > 0 for bar in bars) > 20
         assert len(expected["indicators", partition]) > len(bars) / 2
         reasons.update(json.loads(value)["reason"] for _, value in expected["dead-letters", partition])
-    told = b"".join(value for p in range(PARTITIONS) for _, value in expected["alerts", p])
-    assert b'"state":"withdrawn"' in told
+    assert b'"state":"withdrawn"' in b"".join(value for p in range(PARTITIONS) for _, value in expected["alerts", p])
     assert {"bad_control", "not_json", "bad_price", "future_time", "too_late", "unknown_trade"} <= set(reasons)
 
 

@@ -110,7 +110,7 @@ def through_the_log(settings: Settings, files: list[Path], source: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixed", "bars", "trades of each symbol in a file of its own"])
-def test_a_loaded_file_is_bit_for_bit_what_the_pipeline_stores_of_it(
+def test_a_loaded_file_is_to_the_bit_what_the_pipeline_stores_of_it(
     settings: Settings, tmp_path: Path, kind: str
 ) -> None:
     if kind == "mixed":
@@ -260,8 +260,7 @@ def test_loads_without_the_broker_killed_ones_and_files_behind_live_rows_are_one
     assert loaded(settings, files[2], source="old").handed_over, "the state is made anew: it lacks the second file"
     with monkeypatch.context() as patched:
         patched.setattr(Seat, "hand_over", Seat.__init__)  # which raises: the process is gone before the hand-over
-        with pytest.raises(TypeError):
-            loaded(settings, files[3], source="old")
+        assert_raises(TypeError, "", loaded, settings, files[3], source="old")
     assert loaded(settings, files[3], source="old").outcome == "handed over"
     for table in COMPUTED:
         mine, expected = newest(stored(settings, table)), newest(stored(there, table))

@@ -173,8 +173,7 @@ def test_rows_on_a_pipe_are_in_the_log_when_it_ends(kafka_settings: Settings, tm
     table = "time,symbol,price\n" + "".join(f"{1_772_463_600 + i},S{i % 3},{i + 1}\n" for i in range(500))
     ended = done_by(*words("replay", config, "-", "--no-wait"), typed=table, environment=os.environ, cwd=tmp_path)
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (0, "stdin: 500 rows read, 500 sent, 0 dead letters")
-    prices = [r["price"] for r in committed(kafka_settings) if r["type"] == "trade"]
-    assert sorted(prices) == list(range(1, 501))
+    assert sorted([r["price"] for r in committed(kafka_settings) if r["type"] == "trade"]) == list(range(1, 501))
 
 
 def test_pushed_rows_are_in_the_log_when_the_answer_comes(kafka_settings: Settings) -> None:
@@ -188,7 +187,5 @@ def test_pushed_rows_are_in_the_log_when_the_answer_comes(kafka_settings: Settin
         )
         for part in (body, body, "[" + body.replace("\n", ",").replace('"id": "', '"id": "x') + "]"):
             headers = {"Authorization": f"Bearer {word}", "Idempotency-Key": part[:1]}
-            answer = httpx.post(url, content=part, headers=headers, timeout=60, trust_env=False)
-            assert answer.status_code == 200
-            there = sum(r["type"] == "trade" for r in committed(kafka_settings))
-            assert there == (60 if part is body else 120)
+            assert httpx.post(url, content=part, headers=headers, timeout=60, trust_env=False).status_code == 200
+            assert sum(r["type"] == "trade" for r in committed(kafka_settings)) == (60 if part is body else 120)

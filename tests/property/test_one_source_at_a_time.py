@@ -42,8 +42,7 @@ def logs(draw: DrawFn) -> list[Row]:
                 continue
             for symbol, late in draw(lists(tuples(sampled_from("AB"), sampled_from([0, 0, 0, 0.4, 5.1])), max_size=3)):
                 number += 1
-                happened = max(0.0, seconds - late)
-                rows.append({**trade(source, happened, f"{source}{number}", symbol), "log": seconds})
+                rows.append({**trade(source, max(0.0, seconds - late), f"{source}{number}", symbol), "log": seconds})
             if draw(integers(0, 3)):
                 rows.append(heartbeat(source, seconds))
         if draw(integers(0, 40)) == 0:

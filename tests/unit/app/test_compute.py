@@ -124,8 +124,7 @@ def test_a_broken_row_is_left_out_and_named_and_what_cannot_be_is_said(tmp_path:
     with pytest.warns(UserWarning, match=r"1 rows were set aside; the first: row 2: close 'oops'"):
         assert len(marketpulse.compute(pd.read_csv(file), "")) == 2
     assert_raises(ParameterError, "cannot be built from", compute_file, Settings(), DAYS, "1m", "", Mapping())
-    with pytest.raises(Fatal):
-        marketpulse.compute(pl.DataFrame({"a": [1]}), "sma")
+    assert_raises(Fatal, "", marketpulse.compute, pl.DataFrame({"a": [1]}), "sma")
     assert_raises(ParameterError, "pandas, Polars or Arrow", marketpulse.compute, [1, 2], "sma")
 
 
@@ -159,8 +158,7 @@ def test_a_frame_of_trades_and_quotes_gives_the_values_at_each_close_and_without
 
 
 def seconds(utc: str) -> float:
-    moment = datetime.strptime(utc, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
-    return moment.timestamp() - MIDNIGHT_NS / 1e9
+    return datetime.strptime(utc, "%Y-%m-%d %H:%M").replace(tzinfo=UTC).timestamp() - MIDNIGHT_NS / 1e9
 
 
 def spans(settings: EngineSettings) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""What a worker counts, and what it says of rows that look wrong."""
+"""What a worker counts, what it says of rows that look wrong, and how much it takes at once."""
 
 import orjson
 import pyarrow as pa
@@ -6,6 +6,7 @@ import pytest
 
 from market_rows import MIDNIGHT_NS, Engine, Row, bar, batch_of, config_of, hello, trade
 from marketpulse.app.counts import count_alerts, count_findings, count_sources
+from marketpulse.app.pace import RECORDS_MOST, Pace
 from marketpulse.app.partition import OwnedPartition
 from marketpulse.app.quality_notices import quality_notices
 from marketpulse.engine.state import new_state
@@ -65,8 +66,7 @@ def test_rows_are_counted_by_source_and_process_where_sources_are_mixed_and_one_
         [*hellos, *in_turn, numbered("y", 3), other_origin],  # its bar closed at 5, where x is
         [*begun_again, *(numbered(*of) for of in (("x", 5), ("y", 9), ("y", 10)))],
     ):
-        batch = batch_of(rows, engine.offset, engine.strings)
-        count_sources(counts, engine.state, batch, 0, engine.step(rows))
+        count_sources(counts, engine.state, batch_of(rows, engine.offset, engine.strings), 0, engine.step(rows))
         if rows[0] is hellos[0]:
             assert counts.of("y") == SourceCount("y1", rows=4, late=1)
     assert counts.by_source == {
@@ -86,8 +86,7 @@ def test_a_frame_counts_as_its_rows_and_a_refused_record_as_one(records: int, ro
 
 def notices(rows: list[Row], **quality: str) -> list[tuple[bytes, bytes]]:
     engine = checking(**quality)
-    result = engine.step(rows)
-    return quality_notices(batch_of(rows, 0, engine.strings), result.found)
+    return quality_notices(batch_of(rows, 0, engine.strings), engine.step(rows).found)
 
 
 def test_a_marked_row_is_told_by_the_contract_with_place_and_fault_and_one_only_counted_or_dropped_not() -> None:
@@ -110,3 +109,42 @@ def test_a_marked_row_is_told_by_the_contract_with_place_and_fault_and_one_only_
     engine = Engine(config_of(["1m"]))
     result = engine.step([{**orjson.loads(value), "source": "nobody"}])
     assert (len(result.refused), len(result.found), len(engine.state.sources)) == (0, 0, 0)
+
+
+FAST_S, FIXED_S = 5e-6, 0.005  # what a record and a commit cost on a core of one's own
+
+
+def turns(pace: Pace, count: int, core: float) -> list[float]:
+    """How long each of so many turns takes where records wait without end, at this share of a core."""
+    lasted = []
+    for _ in range(count):
+        lasted.append((FIXED_S + pace.records * FAST_S) / core)
+        pace.note(pace.share_of(pace.records, 0), lasted[-1])
+    return lasted
+
+
+def test_at_full_speed_a_turn_takes_all_after_four_and_on_a_slow_machine_no_turn_is_long() -> None:
+    pace = Pace()
+    turns(pace, 4, core=1)
+    assert pace.records == RECORDS_MOST
+    (surprised, *after) = turns(pace, 60, core=0.02)
+    assert surprised > pace.transaction_s, "the machine has become slow meanwhile"
+    assert max(after) <= 1.2 * pace.turn_s
+    assert sum(after[-10:]) > 5 * pace.turn_s, "and none is much shorter than it may be"
+    assert max(turns(Pace(), 60, core=0.02)) <= 1.2 * pace.turn_s
+    turns(pace, 40, core=1)
+    assert pace.records == RECORDS_MOST
+
+
+def test_a_few_records_say_nothing_and_a_transaction_that_ran_out_halves_the_share_and_gets_more_time() -> None:
+    pace = Pace()
+    turns(pace, 4, core=1)
+    pace.note(pace.share_of(3, 600), 0.1)  # 33 ms a record, had a full turn as many such
+    assert pace.share == 1
+    for share, factor in ((1 / 2, 4), (1 / 4, 16), (1 / 8, 16)):
+        pace.slow_down()
+        assert (pace.share, pace.transaction_s) == (share, 10 * factor)
+    assert pace.turn_s == 2, "what a turn may last is a fifth of the first time"
+    for _ in range(20):
+        pace.slow_down()
+    assert (pace.records, pace.bars) == (10, 1_000)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW
-from unit.indicators.contract import DOCS, Floats, compute, every_daily
+from unit.indicators.oracles import DOCS, Floats, compute, every_daily
 
 
 def ema(values: Floats, length: int) -> Floats:

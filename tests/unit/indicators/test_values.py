@@ -12,8 +12,7 @@ from examples import examples
 from marketpulse.indicators.bar_columns import NOTIONAL
 from marketpulse.indicators.catalogue import CATALOGUE, parse_indicators
 from marketpulse.indicators.declaration import Spec
-from unit.indicators.contract import DATA, Floats, check, closes, compute, every_daily
-from unit.indicators.oracles import ORACLES
+from unit.indicators.oracles import DATA, ORACLES, Floats, check, closes, compute, every_daily
 
 NAN = np.nan
 

@@ -32,6 +32,7 @@ from marketpulse.kafka.client_names import Role, known_properties, max_block_s, 
 from marketpulse.kafka.topics import Difference, print_commands, topic_specs
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 from waiting import wait_until
 
 
@@ -118,8 +119,7 @@ def test_the_clouds_signer_is_loaded_by_its_name(tmp_path: Path, monkeypatch: py
     signer = ModuleType("a_clouds_signer")
     signer.__dict__["token"] = lambda text: (f"token for {text}", 0.0)
     monkeypatch.setitem(sys.modules, "a_clouds_signer", signer)
-    made = config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:token"})
-    assert made["oauth_cb"]("me") == ("token for me", 0.0)
+    assert config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:token"})["oauth_cb"]("me") == ("token for me", 0.0)
     with pytest.raises(SettingsError, match=r"package\.module:function"):
         config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:tokens"})
 
@@ -147,14 +147,12 @@ def test_the_client_library_takes_the_configuration_and_has_every_property_that_
 def test_the_address_comes_from_the_settings_then_from_the_broker_that_runs_on_this_directory(tmp_path: Path) -> None:
     assert resolve_bootstrap(settings(tmp_path)) == "127.0.0.1:9"
     here, run_file = Settings(data_dir=tmp_path), tmp_path / "run" / "broker.json"
-    with pytest.raises(EnvironmentProblem, match="start it with `marketpulse broker`"):
-        resolve_bootstrap(here)
+    assert_raises(EnvironmentProblem, "start it with `marketpulse broker`", resolve_bootstrap, here)
     run_file.parent.mkdir()
     run_file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": "127.0.0.1:5"}))
     assert resolve_bootstrap(here) == "127.0.0.1:5"
     run_file.write_text(json.dumps({"pid": 2**22 + 1, "bootstrap_servers": "127.0.0.1:5"}))  # of a killed one
-    with pytest.raises(EnvironmentProblem):
-        resolve_bootstrap(here)
+    assert_raises(EnvironmentProblem, "", resolve_bootstrap, here)
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,7 @@ def test_every_table_of_the_contract_has_one_here_with_all_its_columns(table: st
     schema = TABLES[table][1]
     if table == "indicators":
         schema = schema.append(BAR.field("receipt"))
-    arranged = ALL[table].arrange(schema.empty_table())
-    assert {one.name: one.type for one in arranged.schema} == ALL[table].columns()
+    assert {one.name: one.type for one in ALL[table].arrange(schema.empty_table()).schema} == ALL[table].columns()
 
 
 def test_rows_lie_by_their_key_to_the_nanosecond_and_last_trade_and_of_one_the_highest_revision_is_the_newest() -> None:

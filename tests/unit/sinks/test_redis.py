@@ -100,8 +100,7 @@ def test_a_series_gets_the_last_revision_of_each_kept_bar_and_behind_a_withdrawn
     assert series[6] == [repr(at(60 * n) / 1e6) for n in range(5, kept + 5)]
     found = plan(bars=[bar(3, None, revision=1)])
     assert found.questions()[0] == ("ZREVRANGE", "mp:recent:bars:A:1m", 0, 1, "WITHSCORES")
-    before = orjson.dumps({"close": 12.0}).decode()
-    held = ["the withdrawn one", repr(at(180) / 1e6), before, repr(at(120) / 1e6)]
+    held = ["the withdrawn one", repr(at(180) / 1e6), orjson.dumps({"close": 12.0}).decode(), repr(at(120) / 1e6)]
     (series,) = of_kind(operations(found, [held, {}]), "series")
     assert (series[8], series[-1]) == (["1"], ["close", "12.0"])
 
@@ -157,8 +156,7 @@ def test_a_day_is_the_same_in_one_piece_and_in_two(bars: list[tuple[float, float
     parts = [part(n, close, volume) for n, (close, volume) in enumerate(bars)]
     sessions = SessionsOf()
     for some in (parts[:cut], parts[cut:]):
-        known = {p.open_ns: (p, 0) for p in some}
-        assert not sessions.needs_parts(SESSION_DAY, known)
+        assert not sessions.needs_parts(SESSION_DAY, {p.open_ns: (p, 0) for p in some})
         sessions.take(SESSION_DAY, some, anew=False)
         held = {date: Session.of_stored(one.figures() | one.state()) for date, one in sessions.held.items()}
         sessions = SessionsOf(held)

@@ -253,5 +253,4 @@ def test_a_parameter_is_typed_and_never_null_and_has_the_settings_bounds(spec: d
         for parameter in one.get("parameters", ()):
             assert "null" not in json.dumps(parameter["schema"]), name
             assert {"type", "enum", "pattern"} & set(parameter["schema"]), (name, parameter)
-    by_name = {p["name"]: p for p in spec["paths"]["/api/sql"]["get"]["parameters"]}
-    assert by_name["limit"]["schema"]["maximum"] == 77
+    assert {p["name"]: p for p in spec["paths"]["/api/sql"]["get"]["parameters"]}["limit"]["schema"]["maximum"] == 77

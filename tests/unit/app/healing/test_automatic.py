@@ -97,17 +97,13 @@ def test_after_a_run_that_failed_and_after_a_restart_another_one_begins(worker: 
     clock.sleep(1)
     run_of(heal)
     worker.counts["too_late"] = 0  # the engine began anew
-    again = AutomaticHeal(tmp_path, [sys.executable, "-c", "print('[]')"], said.append, clock)
-    run_of(again)
+    run_of(AutomaticHeal(tmp_path, [sys.executable, "-c", "print('[]')"], said.append, clock))
     assert (len(said), (tmp_path / "heal.pending").exists()) == (2, False)
 
 
-def test_history_is_healed_at_its_goodbye_and_half_a_minute_after_the_last_run_at_the_latest(
-    worker: Worker, tmp_path: Path
-) -> None:
+def test_history_is_healed_at_its_goodbye_and_half_a_minute_after_the_last_run(worker: Worker, tmp_path: Path) -> None:
     clock = ManualClock()
-    slow = [sys.executable, "-c", "print('[]')"]
-    heal = AutomaticHeal(tmp_path, slow, lambda _: None, clock)
+    heal = AutomaticHeal(tmp_path, [sys.executable, "-c", "print('[]')"], lambda _: None, clock)
     worker.counts |= {"behind": 5, "ended": 0}
     heal.look()
     assert heal._process is None

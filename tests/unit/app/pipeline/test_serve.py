@@ -254,8 +254,7 @@ def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(t
     with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
         opened(Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",)))
     with vendor(scripted(Reply.json({"chart": {"result": None}}, 404))) as server:
-        yahoo = YahooSettings(symbols=("IBM",), base_url=server.url)
-        source, answer = polled(Settings(data_dir=tmp_path), yahoo)
+        source, answer = polled(Settings(data_dir=tmp_path), YahooSettings(symbols=("IBM",), base_url=server.url))
         assert not answer.rejected, "that there are no splits of it is only logged"
         assert [item.reason for item in source.poll(0.0).rejected] == ["bad_answer"]
         assert "marketpulse" in server.requests[0].headers["user-agent"]

@@ -80,8 +80,7 @@ def test_a_receipt_is_asked_for_by_the_bars_open_time(desk: Desk) -> None:
     found = get(desk, "/api/explain", symbol="AAPL", timeframe="1m", open_ms=1_734_532_200_000, name="rsi_14")
     assert found.json()["same"] is True
     assert desk.asked == [ReceiptAsk("AAPL", "1m", 1_734_532_200_000_000_000, "rsi_14")]
-    shown_ms = 1_734_532_200_000_001_234 / 1e6
-    get(desk, "/api/explain", symbol="AAPL", timeframe="100t", open_ms=shown_ms, name="close")
+    get(desk, "/api/explain", symbol="AAPL", timeframe="100t", open_ms=1_734_532_200_000_001_234 / 1e6, name="close")
     ticks = desk.asked[1]
     assert ticks.as_shown
     assert abs(ticks.open_ns - 1_734_532_200_000_001_234) < 300  # what a double keeps
@@ -143,8 +142,7 @@ def test_the_picture_has_the_strips_figures_and_a_desk_that_is_closed_after_send
     assert (answer["pipeline"], answer["figures"]["symbols"]) == ({"findings": []}, 0)
     assert room.watch.mock_calls == [call.picture()]
     assert ask(room.app, "/api/dead-letters").json() == {"letters": [LETTER]}
-    sent = room.send(3, 7, '{"price": 1.5}')
-    assert sent.json() == {"sent_to": {"topic": "market", "partition": 1, "offset": 2}}
+    assert room.send(3, 7, '{"price": 1.5}').json() == {"sent_to": {"topic": "market", "partition": 1, "offset": 2}}
     assert room.desk.send_again.mock_calls == [call(3, 7, b'{"price": 1.5}')]
     for query in ("limit=0", "limit=501", "limit=x"):
         assert ask(room.app, f"/api/dead-letters?{query}").status_code in (400, 422), query
