@@ -1,5 +1,5 @@
-"""Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named; and what came
-too late for the correction window comes in by `heal`."""
+"""Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named; and what
+came too late for the correction window comes in by `heal`."""
 
 import json
 import shutil
@@ -42,14 +42,14 @@ ALERTS = (
 ENGINE = {"timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "alerts": ALERTS}
 
 
-def the_log() -> list[dict[str, Any]]:
-    """Ten seconds of two symbols; then a late, a doubled, a corrected and a cancelled trade; a minute's end."""
+def the_log(quiet_s: float = 20, end_s: float = 60) -> list[dict[str, Any]]:
+    """Ten seconds of two symbols; after so long a late, a doubled, a corrected and a cancelled trade; a minute's end."""
     ticks = [trade(s, t + 0.5, 10 + t, 2, trade_id=f"{s}{t}") for t in range(10) for s in ("AAA", "BBB")]
     changes = [
         trade("AAA", 3.9, 20, 1, trade_id="late"), trade("AAA", 4.5, 14, 2, trade_id="AAA4"),
         market_rows.correction("AAA", "AAA5", 99, 3, 5.5, "test"), market_rows.cancel("AAA", "AAA7", 7.5, "test"),
     ]  # fmt: skip
-    return [HELLO, *ticks, heartbeat(20), *changes, heartbeat(21), heartbeat(60)]
+    return [HELLO, *ticks, heartbeat(quiet_s), *changes, heartbeat(quiet_s + 1), heartbeat(end_s)]
 
 
 @pytest.fixture(scope="module")
@@ -326,20 +326,11 @@ def test_the_continuous_check_passes_good_rows_and_finds_a_changed_file_and_a_fo
     log.close()
 
 
+BEHIND = (200, 260)  # the correction window
 HEALED = {
     "timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "correction_window_s": 30,
     "alerts": ({"name": "high", "expression": "close > 17.5", "timeframe": "1s"},),
 }  # fmt: skip
-
-
-def healed_log() -> list[dict[str, Any]]:
-    """Ten seconds of two symbols; when the window is far past them, a trade, one again, a correction and a cancel."""
-    ticks = [trade(s, t + 0.5, 10 + t, 2, trade_id=f"{s}{t}") for t in range(10) for s in ("AAA", "BBB")]
-    too_late = [
-        trade("AAA", 3.9, 20, 1, trade_id="late"), trade("AAA", 4.5, 14, 2, trade_id="AAA4"),
-        market_rows.correction("AAA", "AAA5", 99, 3, 5.5, "test"), market_rows.cancel("AAA", "AAA7", 7.5, "test"),
-    ]  # fmt: skip
-    return [HELLO, *ticks, heartbeat(200), *too_late, heartbeat(201), heartbeat(260)]
 
 
 @pytest.fixture
@@ -352,7 +343,6 @@ def second_of(row: dict[str, Any], name: str = "open_time_ns") -> float:
 
 
 def take(stage: Pipeline, *records: dict[str, Any]) -> None:
-    """Write these, and have them taken."""
     stage.write(*records)
     stage.wait_until_taken()
 
@@ -379,7 +369,7 @@ def assert_is_told_from_the_lake(stage: Pipeline, table: str, ask: Ask) -> None:
 
 def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_log_and_lake(stage: Pipeline) -> None:
     with stage.running():
-        take(stage, *healed_log())
+        take(stage, *the_log(*BEHIND))
         stage.wait_until_stored()
         assert {row["revision"] for row in last_bars(stage).values()} == {0}
         (dry,) = stage.json("heal", "--dry-run")
@@ -412,7 +402,7 @@ def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_l
 def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade(
     stage: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.run(healed_log())
+    stage.run(the_log(*BEHIND))
     (dry,) = stage.json("heal", "--dry-run")
     assert dry["outcome"] == "to heal"
     with monkeypatch.context() as patched:
@@ -444,7 +434,7 @@ def test_a_rebuild_record_that_is_not_whole_is_a_dead_letter_and_changes_nothing
     part: dict[str, Any] = {"id": "x", "part": 0, "parts": 1, "covers_offset": 5}
     wrong = [{}, {"begins": True}, {**begins, "symbol": "ZZZ"}, {**part, "part": 1, "parts": 2}, part]
     wrong += [begins, {**part, "id": "y"}, begins, part]
-    stage.run([*healed_log(), *({"type": "rebuild", "symbol": "AAA", **more} for more in wrong), heartbeat(261)])
+    stage.run([*the_log(*BEHIND), *({"type": "rebuild", "symbol": "AAA", **more} for more in wrong), heartbeat(261)])
     letters = [row for row in stage.told("dead-letters") if "rebuild" in row["reason"]]
     reasons = [row["reason"] for row in sorted(letters, key=lambda row: row["offset"])]
     assert reasons == [*["bad_rebuild"] * 6, "stale_rebuild"]
