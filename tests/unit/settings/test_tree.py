@@ -1,5 +1,5 @@
-"""Where a setting comes from, which source wins, what a mistake in it says, that no secret stands in a file; and the pages
-that list all settings."""
+"""Where a setting comes from, which source wins, what a mistake in it says, that no secret stands in a file; and the
+pages that list all settings."""
 
 import re
 import runpy
@@ -51,19 +51,16 @@ def secret(found: SecretStr | None) -> str | None:
     return None if found is None else found.get_secret_value()
 
 
-def test_the_file_of_the_working_directory_is_read_or_a_named_one_that_exists_else_the_defaults_hold() -> None:
+def test_the_file_of_the_directory_or_a_named_one_is_read_else_the_defaults_hold_and_the_next_load_forgets_it() -> None:
+    tree.load_settings(_partitions(6, Path("mine.toml")))
+    assert tree.load_settings().kafka.partitions == tree.Settings().kafka.partitions == 12
+    assert_raises(SettingsError, "", tree.load_settings, _partitions(-1, Path("mine.toml")))
+    assert tree.Settings().kafka.partitions == 12
     assert tree.load_settings().kafka.partitions == 12
     _partitions(24)
     assert tree.load_settings().kafka.partitions == 24
     assert tree.load_settings(_partitions(6, Path("mine.toml"))).kafka.partitions == 6
     assert_raises(SettingsError, r"nowhere\.toml does not exist", tree.load_settings, Path("nowhere.toml"))
-
-
-def test_what_one_load_read_or_was_refused_is_forgotten_by_the_next_and_by_settings_made_in_code() -> None:
-    tree.load_settings(_partitions(6, Path("mine.toml")))
-    assert tree.load_settings().kafka.partitions == tree.Settings().kafka.partitions == 12
-    assert_raises(SettingsError, "", tree.load_settings, _partitions(-1, Path("mine.toml")))
-    assert tree.Settings().kafka.partitions == 12
 
 
 def test_command_line_wins_over_environment_over_dotenv_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
