@@ -1,7 +1,8 @@
-"""Engine workers for tests of kills: one that kills itself with -9 at a step of its work, one that has little time, and a process
-that gets a share of one core, as on a small or a crowded machine.
+"""Engine workers for tests of kills: one that kills itself with -9 at a step of its work, one that has little time, and
+a process that gets a share of one core, as on a small or a crowded machine.
 
-Each life of the first dies at the next of STEPS and writes its name into the file DEATHS; after the last it lives on."""
+Each life of the first dies at the next of STEPS and writes its name into the file DEATHS; after the last it lives on.
+"""
 
 import os
 import signal

@@ -1,6 +1,7 @@
-"""A real InfluxDB 1.x as a store of the suite over all sinks: one server per test process, one database per test; the documented
-API of InfluxDB 2.x and 3.x; and a small reader of line protocol, written from its public description and from nothing of ours:
-`measurement[,tag=value …] field=value[,field=value …] time`, with backslashes and, in quoted texts, backslashes of their own."""
+"""A real InfluxDB 1.x as a store of the suite over all sinks: one server per test process, one database per test; the
+documented API of InfluxDB 2.x and 3.x; and a small reader of line protocol, written from its public description and
+from nothing of ours: `measurement[,tag=value …] field=value[,field=value …] time`, with backslashes and, in quoted
+texts, backslashes of their own."""
 
 import gzip
 import itertools
@@ -17,8 +18,7 @@ import pytest
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
 from marketpulse.telemetry import REGISTRY
-from sink_stores import OnServer, Row
-from time_series_servers import PASSWORD, USER, InfluxServer
+from sink_stores import PASSWORD, USER, InfluxServer, OnServer, Row
 from vendor_server import Reply, Request, vendor
 
 Value = float | int | str | bool

@@ -14,11 +14,11 @@ from alert_rows import DeskInMemory
 from board_rows import alert
 from board_rows import alerts as told_alerts
 from browser_stage import Stage, Visit
+from lake_store import real_bars, store
 from marketpulse.alerts.rule import Rule
 from marketpulse.model.rows import ALERT
 from marketpulse.settings import Settings
 from moving_feed import MovingFeed
-from real_rows import real_bars, store
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

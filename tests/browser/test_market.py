@@ -1,5 +1,5 @@
-"""The Market view in a real browser: what it says is what the board holds; the page, and its token: the form, the link, and that
-neither leaves the token anywhere."""
+"""The Market view in a real browser: what it says is what the board holds; the page, and its token: the form, the link,
+and that neither leaves the token anywhere."""
 
 import math
 import re
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 def market(stage: Stage, visit: Visit, rest: str = "") -> Page:
-    """The view with all symbols."""
     page = visit.open(f"{stage.server.url}#/market{rest}")
     expect(page.locator(".all-count")).to_have_text(re.compile("8"))
     return page

@@ -35,8 +35,6 @@ class Desk(LiveDesk):
 
 
 class StoredStage(Stage):
-    """A stage with a lake behind its board."""
-
     def __init__(self, feed: MovingFeed, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
         begin = feed._market["AAPL"].history["1m"][0].open_s

@@ -13,11 +13,7 @@ import pyarrow as pa
 import pytest
 
 import storing_child
-from killed_child import FULL, KilledChildren
-from lake_store import (
-    current,
-    lake_store,  # noqa: F401
-)
+from lake_store import current, lake_store  # noqa: F401
 from log_of_rows import HOUR_NS, START_NS, as_text, batch, indicators, rows_of_file, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR
@@ -28,7 +24,7 @@ from postgres_store import postgres_server, postgres_store  # noqa: F401  (fixtu
 from refused import assert_raises
 from s3_server import Bucket
 from sink_stores import KeepsNewest, OnServer, Row, Store, settings_for
-from storing_child import store, write
+from storing_child import FULL, KilledChildren, store, write
 from valkey_store import valkey, valkey_store  # noqa: F401
 
 

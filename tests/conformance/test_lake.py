@@ -1,7 +1,7 @@
 """What only the lake promises: its commits, its chores, and every step that a kill can fall between.
 
 Run as a program, this file is the process that gets killed before its n-th call that changes a file or the catalogue
-(killed_child.py).
+(storing_child.py).
 """
 
 import errno
@@ -20,7 +20,6 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from forked import Forked
-from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from lake_store import LakeRows, LakeStore
 from log_of_rows import START_NS, TOPICS, as_text, batch, expected, stretch
 from marketpulse.catalog import open_lake, open_visible
@@ -33,7 +32,7 @@ from marketpulse.sinks import lake as lake_module
 from marketpulse.sinks import lake_chores, lake_compaction, open_sink
 from marketpulse.sinks.lake_chores import Chores
 from refused import assert_raises
-from storing_child import store, store_in, write
+from storing_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders, store, store_in, write
 
 DAY_NS = 86_400 * 10**9
 TABLES = [table for tables in TOPICS.values() for table in tables]

@@ -1,5 +1,5 @@
-"""The lake on S3, in each catalogue that it knows, the same promises as on a disk; and the tables that are described to Glue are
-what stands in the archive's files."""
+"""The lake on S3, in each catalogue that it knows, the same promises as on a disk; and the tables that are described to
+Glue are what stands in the archive's files."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Records in and out past the Python client, held against the Python client, on the real broker; and readers of our topics."""
+"""Records in and out past the Python client, held against the Python client, on the real broker; and readers."""
 
 import itertools
 import subprocess
@@ -374,8 +374,7 @@ def test_the_feed_brings_recent_rows_then_uncommitted_ones_and_counts_records_an
         wait_until(lambda: (now := feed.stats()).broker_reachable and now.market_records >= 7, "they are counted")
         stats = feed.stats()
         assert (stats.market_records, stats.bars, stats.dead_letters, stats.engine_lag_records) == (7, 5, 0, 7)
-        writer = Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "f")
-        with writer.bars(bars(2, "BBB")):
+        with Writer(kafka_settings, kafka_settings.kafka.topic_prefix + "f").bars(bars(2, "BBB")):
             open_rows = feed_rows(feed, 2)
     assert [r["symbol"] for b in open_rows for r in b.rows.to_pylist()] == ["BBB", "BBB"]
     assert abs(open_rows[-1].append_time_ms / 1e3 - time.time()) < 60

@@ -1,5 +1,5 @@
-"""What the documentation shows, run as it is written: each block of the README's first screen brings a newcomer's own data in;
-and the notebook over stored data (that over live data is run where a pipeline is, browser/test_pipeline.py)."""
+"""What the documentation shows, run as it is written: each block of the README's first screen brings a newcomer's own
+data in; and the notebook over stored data (that over live data is run where a pipeline is, browser/test_views.py)."""
 
 import base64
 import json
@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from bare_clients import BareTopic
+from lake_store import store_real_rows
 from marketpulse.settings import Settings
 from notebooks import kept, outputs, run_notebook
-from real_rows import store_real_rows
 from running_up import Up, held
 from vendor_server import Reply, Request, vendor
 

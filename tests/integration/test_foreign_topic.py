@@ -1,5 +1,5 @@
-"""Topics on the real broker: one that others write is read; ours are made when missing, never altered; any other is listed,
-created, described, deleted."""
+"""Topics on the real broker: one that others write is read; ours are made when missing, never altered; any other is
+listed, created, described, deleted."""
 
 import json
 import os
@@ -30,7 +30,6 @@ T0_MS = 1_700_000_000_000
 
 @pytest.fixture
 def topic(broker: EmbeddedBroker) -> Iterator[BareTopic]:
-    """A foreign topic with two partitions."""
     topic = BareTopic(broker.bootstrap, f"foreign-{uuid.uuid4().hex[:8]}")
     topic.make(2)
     yield topic

@@ -1,5 +1,5 @@
-"""The sink on a real InfluxDB 1.x and a real VictoriaMetrics: limits, logins and keys. And the Grafana dashboards: what `make
-docs` writes, with queries that a real InfluxDB 1.x and a real PostgreSQL answer."""
+"""The sink on a real InfluxDB 1.x and a real VictoriaMetrics: limits, logins and keys. And the Grafana dashboards: what
+`make docs` writes, with queries that a real InfluxDB 1.x and a real PostgreSQL answer."""
 
 import importlib
 import json
@@ -35,7 +35,7 @@ from marketpulse.sinks.postgres import open_postgres
 from postgres_store import USER as POSTGRES_USER
 from postgres_store import PostgresPlace
 from refused import assert_raises
-from time_series_servers import PASSWORD, USER, InfluxServer, Server, victoria_metrics
+from sink_stores import PASSWORD, USER, InfluxServer, Server, victoria_metrics
 
 
 def opened(store: InfluxStore, **given: Any) -> InfluxSink:

@@ -24,8 +24,7 @@ from marketpulse.kafka.seat import Seat
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
 from refused import assert_raises
-from small_loads import lines, load_in_small_steps
-from stored_pipeline import Pipeline, Working, wait_until_taken
+from stored_pipeline import Pipeline, Working, lines, load_in_small_steps, wait_until_taken
 from vendor_server import Reply, vendor
 from waiting import wait_until
 
@@ -92,7 +91,6 @@ def stored(settings: Settings, table: str) -> list[Row]:
 
 
 def without_place(rows: list[Row], *others: str) -> list[str]:
-    """The rows but for where they come from."""
     left_out = {"receipt", "topic", "offset", "row", "ingest_time_ns", *others}
     found = [{k: v for k, v in row.items() if k not in left_out} for row in rows]
     for row in found:

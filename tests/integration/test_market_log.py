@@ -1,5 +1,5 @@
-"""The writing end of `market` on the real broker: order, partitions, exactly once, and a broker that goes away; and dead letters
-read newest first, mended, and sent again."""
+"""The writing end of `market` on the real broker: order, partitions, exactly once, and a broker that goes away; and
+dead letters read newest first, mended, and sent again."""
 
 import json
 import os
@@ -71,7 +71,6 @@ def opened(kafka_settings: Settings) -> Open:
 
 
 def write(log: KafkaMarketLog, **polled: Any) -> None:
-    """Nothing but this."""
     log.write(Polled(**polled))
     log.close()
 

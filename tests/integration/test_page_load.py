@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from bare_clients import BareTopic
-from board_rows import live, row
+from board_rows import NeverReads, PageReader, live, row
 from given_settings import changed, child, command
 from marketpulse.app.observing.readings import Samples
 from marketpulse.app.pipeline.serve import run
@@ -37,7 +37,6 @@ from marketpulse.web.api import create_app
 from marketpulse.web.board import Board
 from marketpulse.web.page_socket import WAITING_BYTES_MAX
 from marketpulse.web.server import WebServer
-from page_reader import NeverReads, PageReader
 from stored_pipeline import Working
 from valkey_store import ValkeyServer
 from waiting import wait_until
@@ -55,7 +54,6 @@ def count(name: str) -> float:
 
 @contextmanager
 def moving(board: Board) -> Iterator[None]:
-    """All symbols trade, again and again."""
     stop = threading.Event()
 
     def trade() -> None:

@@ -85,7 +85,6 @@ class Feed:
         self.sink.flush()
 
     def go_on(self, sink: PostgresSink) -> None:
-        """With another sink on the same tables."""
         self.sink = sink
         sink.resume()
 
@@ -425,7 +424,6 @@ def test_migrations_run_once_or_not_at_all(place: PostgresPlace, opened: Open, m
 
 
 def partitions(place: PostgresPlace, table: str) -> dict[str, int]:
-    """Rows by partition."""
     sql = f"SELECT tableoid::regclass::text AS name, count(*) AS rows FROM marketpulse.{table} GROUP BY 1"
     return {row["name"].removeprefix("marketpulse."): row["rows"] for row in place.found(sql)}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lake_store import LakeRows
+from lake_store import DAY_NS, FEB_13_NS, PUBLISHED, LakeRows, bar, event
 from marketpulse.clock import ManualClock
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
@@ -16,7 +16,6 @@ from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import PostgresSettings, Settings
 from marketpulse.sinks.postgres import open_postgres
 from postgres_store import PostgresPlace
-from real_rows import DAY_NS, FEB_13_NS, PUBLISHED, bar, event
 
 VIEWS = ("bars", "bars_adjusted", "bars_total_return")
 COLUMNS = "symbol, timeframe, open_time_ns, source, open, high, low, close, volume, vwap"

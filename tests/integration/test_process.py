@@ -1,5 +1,5 @@
-"""The engine's process on the real broker: a bare client writes, a bare client reads what was committed; also of workers that
-leave in the middle of something, and partitions that move in the middle of it."""
+"""The engine's process on the real broker: a bare client writes, a bare client reads what was committed; also of
+workers that leave in the middle of something, and partitions that move in the middle of it."""
 
 import json
 import time

@@ -1,6 +1,6 @@
 """Laws of alert rules, over expressions and streams of any kind. The oracle has the whole semantics by the letter of
-docs/alerts.md, slowly and plainly: an expression is a tuple of its operator and its parts, unknown is None, and every row
-looks at all rows before it again. It knows nothing of the package."""
+docs/alerts.md, slowly and plainly: an expression is a tuple of its operator and its parts, unknown is None, and every
+row looks at all rows before it again. It knows nothing of the package."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -241,7 +241,6 @@ def text_of(tree: Tree, own: str) -> str:
 
 @composite
 def numbers(draw: DrawFn, frames: Sequence[str], depth: int) -> Tree:
-    """Trees that are numbers."""
     column = tuples(just("column"), sampled_from(INPUTS.columns), sampled_from(frames))
     if not depth:
         return draw(column)
@@ -386,8 +385,7 @@ def test_rules_do_what_the_oracle_says(some: Rules, rows: list[Row]) -> None:
 def test_the_words_of_an_explanation_come_to_what_the_kernel_does(each: Stated, rows: list[Row]) -> None:
     rules = rules_of(each)
     state, compiled = started(rules), rules.compiled[0]
-    edges = whole_instants(rows, range(len(rows)))
-    for begin, end in pairwise(edges):
+    for begin, end in pairwise(whole_instants(rows, range(len(rows)))):
         instant, symbol = alert_rows(rows[begin:end]), SYMBOLS.index(rows[begin].symbol)
         life, memory = state.life[symbol, 0].copy(), state.memory[symbol].tolist()
         together = {

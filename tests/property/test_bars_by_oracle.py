@@ -1,6 +1,6 @@
-"""The engine's bars and the quotes at their closes, row by row, against a slow oracle: docs/semantics.md (1 to 9, 17) by the
-letter, over real exchange calendars. It knows nothing of the engine: lists, sorting and the standard library's exact sum;
-every row looks at everything again."""
+"""The engine's bars and the quotes at their closes, row by row, against a slow oracle: docs/semantics.md (1 to 9, 17)
+by the letter, over real exchange calendars. It knows nothing of the engine: lists, sorting and the standard library's
+exact sum; every row looks at everything again."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
-"""What is written reads back as the same bits, by our reader and by outside ones, also in the line protocol; and whatever the
-compiled scan takes in equals what an outside JSON reader gives."""
+"""What is written reads back as the same bits, by our reader and by outside ones, also in the line protocol; and
+whatever the compiled scan takes in equals what an outside JSON reader gives."""
 
 import json
 import math

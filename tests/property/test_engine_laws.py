@@ -1,5 +1,5 @@
-"""The engine's laws over random streams: any cut, any restart, any future, any order inside a bar, and no jumps; on either
-wire, in any mixture, and by any number of workers; and closed rows come as rules need them."""
+"""The engine's laws over random streams: any cut, any restart, any future, any order inside a bar, and no jumps; on
+either wire, in any mixture, and by any number of workers; and closed rows come as rules need them."""
 
 import json
 from collections import defaultdict
@@ -14,25 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite, floats, integers, lists, sampled_from, tuples
 
+import market_rows
 from examples import examples
 from histories import cut, cuts_of, histories, outcome
-from market_rows import (
-    MIDNIGHT_NS,
-    Engine,
-    Row,
-    at,
-    bar,
-    batch_of,
-    clock,
-    config_of,
-    control,
-    goodbye,
-    heartbeat,
-    hello,
-    quote,
-    split,
-    trade,
-)
+from market_rows import Engine, Row, at, bar, clock, config_of, control, heartbeat, hello, split, trade
 from marketpulse.alerts.closed_rows import alert_rows
 from marketpulse.alerts.evaluate import evaluate
 from marketpulse.alerts.inputs import inputs_of
@@ -101,7 +86,9 @@ def streams(draw: st.DrawFn) -> list[Row]:
             rows.append(trade(draw(symbols), now, draw(prices), draw(sizes), source=source))
         elif kind == "q":
             of = draw(st.sampled_from(["A", "B", "C", "S"]))
-            rows.append(quote(of, now, draw(prices), draw(prices), (draw(sizes), draw(sizes)), source=source))
+            rows.append(
+                market_rows.quote(of, now, draw(prices), draw(prices), (draw(sizes), draw(sizes)), source=source)
+            )
         elif kind == "h":
             rows.append(heartbeat(now, source=source))
         elif kind == "c":
@@ -110,7 +97,7 @@ def streams(draw: st.DrawFn) -> list[Row]:
             opens = float(int(now))
             rows.append(bar("S", "1s", opens, opens + 1, (2, 3, 1, 2, draw(sizes)), source=source))
         elif kind == "g":
-            rows.append(goodbye(source, watermark_ns=draw(st.sampled_from([None, COMPLETE]))))
+            rows.append(market_rows.goodbye(source, watermark_ns=draw(st.sampled_from([None, COMPLETE]))))
         elif kind == "p":
             rows.append(draw(changes))
         else:
@@ -200,7 +187,9 @@ def test_what_forms_is_what_would_close_now(rows: list[Row]) -> None:
     engine.step(rows)
     forming, values = LOOKER.forming_bars(engine.state, np.arange(len(engine.state.symbols)))
     newest = {(int(b["symbol"]), int(b["frame"])): (b, v) for b, v in zip(forming, values, strict=True)}
-    done = batch_of([goodbye(s, watermark_ns=COMPLETE) for s in "xy"], engine.offset, StringTable())
+    done = market_rows.batch_of(
+        [market_rows.goodbye(s, watermark_ns=COMPLETE) for s in "xy"], engine.offset, StringTable()
+    )
     _, result = engine.stepper.step(engine.state, done)
     for row, row_values in zip(result.closed, result.values, strict=True):
         shown = newest.get((int(row["symbol"]), int(row["frame"])))
@@ -307,8 +296,6 @@ class Worker:
 
 @dataclass
 class Partition:
-    """Its state, and what left."""
-
     number: int = 0
     offset: int = 0
     state: PartitionState = field(default_factory=lambda: new_state(WIRES))
@@ -419,9 +406,7 @@ def test_rows_of_one_instant_stand_side_by_side_in_one_step(config: EngineConfig
             newest[symbol] = close_ns
 
 
-def events_of(
-    config: EngineConfig, rows: list[Row], rules: RuleSet, *cuts: Cuts
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def events_of(config: EngineConfig, rows: list[Row], rules: RuleSet, *cuts: Cuts) -> Iterator[tuple[np.ndarray, ...]]:
     """The rows of each step, and the events of them."""
     state = new_alert_state(rules)
     for result, together, names in steps_of(config, rows, *cuts):
@@ -437,5 +422,7 @@ def test_a_source_s_own_bar_does_not_see_the_larger_one_that_closes_behind_it_in
     rules = [Rule("own", "close@5s > 0"), Rule("built", "close@15s > 0", timeframe="5s")]
     rows = [bar("S", "1s", 14, 15, (2, 3, 1, 2, 1)), heartbeat(15), bar("S", "1s", 15, 16, (2, 3, 1, 2, 1))]
     found = events_of(config, rows, rule_set(inputs_of([], config.frames), rules), (cuts, CLOSED_MOST))
-    times = [(int(e["rule"]), (e["event_time_ns"] - MIDNIGHT_NS) / 1e9) for _, events in found for e in events]
+    times = [
+        (int(e["rule"]), (e["event_time_ns"] - market_rows.MIDNIGHT_NS) / 1e9) for _, events in found for e in events
+    ]
     assert times == [(2, 15.0), (1, 16.0)]

@@ -1,5 +1,5 @@
-"""Laws of every indicator in the catalogue: over several series that interleave as they like, over a split, and of a price
-that stands still, only rises, is in another unit or was huge once."""
+"""Laws of every indicator in the catalogue: over several series that interleave as they like, over a split, and of a
+price that stands still, only rises, is in another unit or was huge once."""
 
 import re
 from dataclasses import dataclass
@@ -291,10 +291,9 @@ def test_it_stands_at_an_end_of_its_scale_where_the_price_only_rises_or_falls(en
                 np.testing.assert_array_equal(falling, ends[1], text)
 
 
-OF_VOLUME = "ad 0, adosc 9, force_index 13, mfi(14) 14, obv 0, volume_sma(20) 19, vpt 1"
-
-
-@pytest.mark.parametrize(("text", "first"), entries(OF_VOLUME))
+@pytest.mark.parametrize(
+    ("text", "first"), entries("ad 0, adosc 9, force_index 13, mfi(14) 14, obv 0, volume_sma(20) 19, vpt 1")
+)
 def test_without_volume_it_is_zero(text: str, first: int) -> None:
     wide = [closes(np.full(40, price), high=2 * price, volume=0) for price in PRICES]
     for bars in (*wide, *(closes(rising, volume=0) for rising in RISING)):

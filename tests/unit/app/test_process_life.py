@@ -1,5 +1,5 @@
-"""What a process of ours does around its work: one of its kind, stops, its parent's end, hangs, a wait, ports, a full disk;
-and children forked from one process that has loaded everything, with the kernels that it has loaded."""
+"""What a process of ours does around its work: one of its kind, stops, its parent's end, hangs, a wait, ports, a full
+disk; and children forked from one process that has loaded everything, with the kernels that it has loaded."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
-"""Bars: anchoring, sessions, ticks, bars of a source, filling; watermarks, liveness and log time (semantics 6–9). Expected
-values are hand sums."""
+"""Bars: anchoring, sessions, ticks, bars of a source, filling; watermarks, liveness and log time (semantics 6–9).
+Expected values are hand sums."""
 
 import math
 from random import Random

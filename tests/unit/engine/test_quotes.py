@@ -1,5 +1,6 @@
-"""The quote at a bar's close, by hand: which one prevails, what is told again, what enters nothing (docs/semantics.md, 17); and
-alerts as the engine tells them: on closed bars, after a revision, over a restart, and by rules put while it runs."""
+"""The quote at a bar's close, by hand: which one prevails, what is told again, what enters nothing (docs/semantics.md,
+17); and alerts as the engine tells them: on closed bars, after a revision, over a restart, and by rules put while it
+runs."""
 
 import json
 from itertools import pairwise

@@ -1,5 +1,5 @@
-"""Who says what an indicator must be, TA-Lib where it has the indicator, else its formula in numpy or pandas; its contract
-with that oracle, the real bars that it is held on, and bars made from a few prices."""
+"""Who says what an indicator must be, TA-Lib where it has the indicator, else its formula in numpy or pandas; its
+contract with that oracle, the real bars that it is held on, and bars made from a few prices."""
 
 import math
 from collections.abc import Callable

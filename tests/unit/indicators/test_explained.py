@@ -1,5 +1,6 @@
-"""What kernels are made of, windows and sums in the slots of a state row, and functions of their own, against 50 decimal digits,
-exact fractions and the system's; and the words that explain an indicator, which work its values out to the same bits."""
+"""What kernels are made of, windows and sums in the slots of a state row, and functions of their own, against 50
+decimal digits, exact fractions and the system's; and the words that explain an indicator, which work its values out to
+the same bits."""
 
 import math
 from decimal import Decimal, localcontext

@@ -1,5 +1,5 @@
-"""Rows of our output topics on both wires, read again and written from where they lie, with the bytes of their Arrow columns;
-what is measured of them; and tables that grow by half with what they hold."""
+"""Rows of our output topics on both wires, read again and written from where they lie, with the bytes of their Arrow
+columns; what is measured of them; and tables that grow by half with what they hold."""
 
 import json
 import math

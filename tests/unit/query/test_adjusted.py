@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from athena_queries import DAY, MONDAY, QUERIES, answer, bars, ns, trades
-from lake_store import LakeRows
+from lake_store import DAY_NS, FEB_13_NS, PUBLISHED, LakeRows, bar, event
 from marketpulse.model.adjusting import Step
 from marketpulse.ports import SqlQuestion
 from marketpulse.query.desk import LakeDesk
@@ -20,7 +20,6 @@ from marketpulse.query.to_athena import to_athena
 from marketpulse.query.view_columns import view_columns
 from marketpulse.settings import Settings
 from marketpulse.sources.defaults import bundled
-from real_rows import DAY_NS, FEB_13_NS, PUBLISHED, bar, event
 
 HOUR_NS = 3_600 * 10**9
 BARS = ("bars", "bars_adjusted", "bars_total_return")
@@ -136,8 +135,6 @@ def test_the_api_multiplies_by_what_the_views_do(lake: LakeRows, query: LakeQuer
 
 
 class Lake:
-    """A lake and its desk."""
-
     def __init__(self, folder: Path) -> None:
         self.rows = LakeRows(Settings(data_dir=folder))
         self.desk = LakeDesk(self.rows.settings)

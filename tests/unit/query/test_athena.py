@@ -1,5 +1,5 @@
-"""The road to Athena: AWS's own client, against moto's server and a scripted one; its rows as columns. Athena's SQL here and
-DuckDB's for Athena: whose a query is, what it becomes, where its mistakes are."""
+"""The road to Athena: AWS's own client, against moto's server and a scripted one; its rows as columns. Athena's SQL
+here and DuckDB's for Athena: whose a query is, what it becomes, where its mistakes are."""
 
 import json
 import threading

@@ -43,9 +43,7 @@ def written(path: Path, count: int = 5, more: str = "") -> Path:
     return path / "t.csv"
 
 
-def replay(
-    file: Path, clock: ManualClock | None = None, position: str | None = None, **more: Any
-) -> tuple[ReplaySource, Hello]:
+def replay(file: Path, clock: Any = None, position: str | None = None, **more: Any) -> tuple[ReplaySource, Hello]:
     """A source that has started, and how it said hello."""
     settings = ReplaySettings(files=(str(file),), **{"speed": "max", **more})
     source = ReplaySource(settings, "replay-x", lateness_ns=2 * SECOND, clock=clock or ManualClock(9))

@@ -1,5 +1,5 @@
-"""What a page is sent: the whole once, then only what changed, wherever it says that it stands; and its parts 'market' and
-'alerts'."""
+"""What a page is sent: the whole once, then only what changed, wherever it says that it stands; and its parts 'market'
+and 'alerts'."""
 
 import json
 import math
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_rows import alert, alerts, bars, indicators, live, minute, row
+from board_rows import PageReader, alert, alerts, bars, closes, indicators, live, minute, row, wish
 from marketpulse.errors import ParameterError
 from marketpulse.ports import FeedBatch
 from marketpulse.web.alerts_feed import WHOLE, AlertsFeed
@@ -21,7 +21,6 @@ from marketpulse.web.frames import PageView, Resume, Wish, next_frame, next_fram
 from marketpulse.web.market import BARS_MAX, COLUMNS, MarketPart
 from marketpulse.web.quote import Quote, Seen
 from marketpulse.web.wish import read_resume, read_wish
-from page_reader import PageReader, closes, wish
 
 DAY_S = 86_400
 
@@ -40,7 +39,6 @@ class Market(MarketPart):
 
 
 def rows_of(changes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """By symbol."""
     assert changes is not None
     lists = [changes[name] for name in COLUMNS]
     return {values[0]: dict(zip(COLUMNS, values, strict=True)) for values in zip(*lists, strict=True)}
@@ -208,7 +206,6 @@ def frame(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[st
 
 
 def sent(board: Board, view: PageView, *, figures: int = NO_FIGURES) -> dict[str, Any]:
-    """A frame that must come."""
     found = frame(board, view, figures=figures)
     assert found is not None
     return found

@@ -1,5 +1,5 @@
-"""/api/sql and the helper of those who ask, over a real lake, on the real server; and fifty queries that would hurt who runs
-them: none hurts the page's server, and it stays served meanwhile."""
+"""/api/sql and the helper of those who ask, over a real lake, on the real server; and fifty queries that would hurt who
+runs them: none hurts the page's server, and it stays served meanwhile."""
 
 import io
 import os
@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from board_rows import bars, row
+from board_rows import bars, row, served
+from board_rows import served as served_client
+from lake_store import real_bars, real_trades, store
 from marketpulse.app.lock import remove_spill
 from marketpulse.errors import Retryable
 from marketpulse.ports import SqlCall, SqlReply
@@ -31,9 +33,6 @@ from marketpulse.web.board import Board
 from marketpulse.web.rest.ask import AskApi
 from marketpulse.web.sql import SqlApi
 from marketpulse.web.sql_runs import SqlRuns
-from real_rows import real_bars, real_trades, store
-from served_app import served
-from served_app import served as served_client
 from waiting import wait_until
 
 ENDLESS = "SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)"

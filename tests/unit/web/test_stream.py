@@ -16,16 +16,14 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from board_rows import bars, live, row
+from board_rows import NeverReads, PageReader, app_of, bars, closes, live, row, serving, wish
 from marketpulse.errors import EnvironmentProblem, SettingsError
 from marketpulse.settings import ServeSettings
 from marketpulse.telemetry import REGISTRY
 from marketpulse.web import connection, page_socket, stream
 from marketpulse.web.board import Board
 from marketpulse.web.server import WebServer, open_socket
-from page_reader import NeverReads, PageReader, closes, wish
 from refused import assert_raises
-from served_app import app_of, serving
 from waiting import wait_until
 
 FRAMES_PER_S = 20.0

@@ -1,5 +1,5 @@
-"""A picture: its colours are the page's, what is drawn where, what it is written as, and the stored bars that it shows; and what a
-chart may ask for, the bars that it is drawn from, and the desk that answers it, with the engine's values."""
+"""A picture: its colours are the page's, what is drawn where, what it is written as, and the stored bars that it shows;
+and what a chart may ask for, the bars that it is drawn from, and the desk that answers it, with the engine's values."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ from matplotlib.image import imread
 
 import marketpulse
 from board_rows import row
-from lake_store import LakeRows
+from lake_store import LakeRows, daily, store_real_rows
 from marketpulse.app.chart.colours import COLOURS, Theme
 from marketpulse.app.chart.panes import groups_of
 from marketpulse.app.chart.picture import Look, Picture
@@ -37,7 +37,6 @@ from marketpulse.ports import BarSpan, LiveBars, ReceiptAsk
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import EngineSettings, Settings
 from marketpulse.web.series import BAR_COLUMNS
-from real_rows import daily, store_real_rows
 from refused import assert_raises
 
 TOKENS = Path(__file__).parents[4] / "ui" / "src" / "style" / "tokens.css"

@@ -1,6 +1,7 @@
-"""The command line: help, wrong usage, faults, what a start imports; the commands that need no broker, `compute`, `check`,
-`chart`, `indicators`, `doctor`, and how arguments are read; and `marketpulse sql` in its dialects."""
+"""The command line: help, wrong usage, faults, what a start imports; the commands that need no broker, `compute`,
+`check`, `chart`, `indicators`, `doctor`, and how arguments are read; and `marketpulse sql` in its dialects."""
 
+import faulthandler
 import io
 import json
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pyarrow.csv
@@ -17,20 +18,44 @@ import pyarrow.parquet as pq
 import pytest
 
 from aws_server import athena_service
+from lake_store import daily
 from marketpulse import __version__
 from marketpulse.app.cli.columns import Record, mapping_of, parse_columns
 from marketpulse.app.cli.common import parse_duration, without_none
 from marketpulse.app.cli.heal import _positional
 from marketpulse.app.cli.local import write
+from marketpulse.app.cli.main import main
 from marketpulse.errors import ParameterError
 from marketpulse.settings import Mapping
 from marketpulse.sources.defaults import bundled
-from real_rows import daily
 from refused import assert_raises
 from waiting import wait_until
 
-KO = bundled("daily/KO.csv")
 Run = Callable[..., Any]
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def marketpulse(own_place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`marketpulse ARGUMENTS…` from its first line to its exit, in a working directory of its own."""
+    monkeypatch.setattr(faulthandler, "enable", lambda: None)  # the tests' own tells of crashes
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["marketpulse", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+KO = bundled("daily/KO.csv")
 
 
 def test_compute_writes_a_row_per_bar_by_the_files_ending_and_names_what_it_set_aside(marketpulse: Run) -> None:

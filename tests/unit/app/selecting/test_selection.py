@@ -1,5 +1,5 @@
-"""Who feeds a symbol, when another takes over, and what comes through; which group a symbol is of, what is saved, and what a
-changed configuration makes of it."""
+"""Who feeds a symbol, when another takes over, and what comes through; which group a symbol is of, what is saved, and
+what a changed configuration makes of it."""
 
 from typing import Any
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lake_store import store
 from market_rows import Engine, Row, at, bar, clock, control, heartbeat, trade
 from marketpulse.app.alert_language import check_fields, computable, language, spec_of_column
 from marketpulse.app.alert_rules import put_rule, read_fields
@@ -23,7 +24,6 @@ from marketpulse.model.rows import ALERT, BAR, indicators_schema
 from marketpulse.model.session import SessionTable
 from marketpulse.ports import AlertTrial
 from marketpulse.settings import Settings
-from real_rows import store
 from refused import assert_raises
 
 RULES: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lake_store import LakeRows
+from lake_store import DAILY, LakeRows, daily, minutes
 from marketpulse.errors import ParameterError
 from marketpulse.ports import SqlAnswer, SqlQuestion
 from marketpulse.query.desk import LakeDesk
@@ -17,15 +17,12 @@ from marketpulse.query.named import NAMED, named
 from marketpulse.query.named.days import Days
 from marketpulse.query.named.library import parse
 from marketpulse.settings import Settings
-from real_rows import DAILY, daily, minutes
 from refused import assert_raises
 
-Row = dict[str, Any]
 
-
-def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[Row]:
+def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[dict[str, Any]]:
     question = SqlQuestion(named=name, parameters={k: str(v) for k, v in parameters.items()})
-    rows: list[Row] = desk.answer(question).rows.to_pylist()
+    rows: list[dict[str, Any]] = desk.answer(question).rows.to_pylist()
     return rows
 
 

@@ -40,8 +40,7 @@ class Market:
     def __call__(self, request: Request) -> Reply:
         if self.faults:
             return self.faults.pop(0)
-        symbol = request.path.rpartition("/")[2]
-        if symbol == "NONE":
+        if request.path.rpartition("/")[2] == "NONE":
             return Reply.json({"chart": {"result": None, "error": {"code": "Not Found"}}}, 404)
         now = self.clock.now_ns() // 10**9
         begin = max(OPEN, int(request.parameters.get("period1", OPEN)) // 60 * 60)

@@ -1,5 +1,5 @@
-"""Vendors of bars: how each is asked, what its answers say; what an answer is taken for, and which of its bars stand. Minutes
-are counted from 0; a bar of minute m covers [m, m + 1)."""
+"""Vendors of bars: how each is asked, what its answers say; what an answer is taken for, and which of its bars stand.
+Minutes are counted from 0; a bar of minute m covers [m, m + 1)."""
 
 from collections.abc import Sequence
 from datetime import time

@@ -1,5 +1,5 @@
-"""/api/alerts over a real lake and the newest alerts of the log; and its rules on the real server: what is asked, what is
-refused, and who may change one."""
+"""/api/alerts over a real lake and the newest alerts of the log; and its rules on the real server: what is asked, what
+is refused, and who may change one."""
 
 import dataclasses
 import threading
@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from alert_rows import DeskInMemory
-from board_rows import alerts, bars, row
+from board_rows import alerts, app_of, ask, bars, row, served
 from lake_store import LakeRows
 from marketpulse.alerts.rule import Rule
 from marketpulse.ports import AlertSpan, FeedBatch
@@ -24,7 +24,6 @@ from marketpulse.web.board import Board
 from marketpulse.web.rest.alert_rows import RecentAlerts
 from marketpulse.web.rest.alert_rules import BODY_MAX, TRIALS_WAITING, AlertRulesApi
 from marketpulse.web.rest.stored import Stored
-from served_app import app_of, ask, served
 from waiting import wait_until
 
 
@@ -38,8 +37,6 @@ def alert(minute: int, state: str = "raised", revision: int = 0, **other: Any) -
 
 
 class Site:
-    """The application over a lake and recent alerts."""
-
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
         self.lake = LakeRows(self.settings)
@@ -157,8 +154,6 @@ TRIAL = {"rule": {"name": "x", **HIGH}, "from_ms": 0, "to_ms": 10}
 
 
 class RulesSite:
-    """The routes over rules in memory, on the real server."""
-
     def __init__(self, desk: DeskInMemory, client: httpx.Client) -> None:
         self.desk, self.client = desk, client
         self.origin = {"origin": str(client.base_url).rstrip("/")}

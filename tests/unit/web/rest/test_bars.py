@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from board_rows import bars, indicators, live, row
+from board_rows import bars, indicators, live, row, served
 from lake_store import LakeRows
 from marketpulse.errors import QueryCancelled, Retryable
 from marketpulse.model.adjusting import Adjustments
@@ -29,7 +29,6 @@ from marketpulse.web.rest.seamless import Stretch, stretch
 from marketpulse.web.rest.stored import AT_ONCE, WAITING_MAX, Stored
 from marketpulse.web.series import BAR_COLUMNS, CLOSE
 from marketpulse.web.turns import Turns
-from served_app import served
 
 NAMES = ["sma_20", "vwap"]
 
