@@ -1,11 +1,25 @@
-"""Rows of the output topics, as a LiveFeed hands them over."""
+"""Rows for the board of the page, an application served on loopback, and a page's socket that a test reads."""
 
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pyarrow as pa
+from starlette.types import ASGIApp
 
 from marketpulse.model.rows import ALERT, BAR, LIVE_NAME, indicators_schema, live_schema
 from marketpulse.ports import FeedBatch
+from marketpulse.settings import ServeSettings
+from marketpulse.web.api import create_app
+from marketpulse.web.board import Board
+from marketpulse.web.columns import BOOK
+from marketpulse.web.pages import Asset
+from marketpulse.web.server import WebServer
+from marketpulse.web.sql import SqlApi
 
 SECOND_NS = 10**9
 LENGTH_S = {"1s": 1, "1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400, "1t": 0}
@@ -63,3 +77,122 @@ def alert(second: int, state: str, symbol: str = "A", rule: str = "high", **more
 
 def alerts(*rows: dict[str, Any]) -> FeedBatch:
     return FeedBatch("alerts", pa.RecordBatch.from_pylist(list(rows), ALERT), 1_000)
+
+
+def ask(app: ASGIApp, path: str, method: str = "GET", *, raises: bool = True, **sent: Any) -> httpx.Response:
+    """The answer to one request; what the application raises is raised here, or answered as by a server."""
+
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=raises)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, **sent)
+
+    return asyncio.run(run())
+
+
+def app_of(board: Board | None = None, pages: dict[str, Asset] | None = None, **more: Any) -> ASGIApp:
+    return create_app(board or Board(), ServeSettings(), pages or {}, **more)
+
+
+@contextmanager
+def serving(
+    board: Board | None = None, serve: ServeSettings | None = None, pages: dict[str, Asset] | None = None,
+    sql: SqlApi | None = None, **more: Any,
+) -> Iterator[WebServer]:  # fmt: skip
+    """The real server on a free port."""
+    serve = serve or ServeSettings(port=0)
+    server = WebServer(create_app(board or Board(), serve, pages or {}, sql, **more), serve)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def served(*of: Any, **more: Any) -> Iterator[httpx.Client]:
+    """A client of `serving`."""
+    with serving(*of, **more) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+def closes(frame: dict[str, Any]) -> list[float]:
+    """Of its chart's rows."""
+    return [values[5] for values in frame["chart"]["rows"]]
+
+
+def wish(symbol: str = "AAPL", timeframe: str = "1m") -> str:
+    """What a page says that shows this chart."""
+    return json.dumps({"subscribe": {"chart": {"symbol": symbol, "timeframe": timeframe}, "parts": []}})
+
+
+class PageReader:
+    """Takes frames as the page does. `quotes`: by symbol, as Board.quote_rows has them behind the name."""
+
+    def __init__(self) -> None:
+        self.seq: int | None = None
+        self.run: str | None = None
+        self.generation: int | None = None
+        self.shown: dict[str, Any] | None = None
+        self.columns: list[str] = []
+        self.timeframes: list[str] = []
+        self.quotes: dict[str, list[Any]] = {}
+        self.sparks: dict[str, Any] = {}
+        self.charts: dict[tuple[str, str], dict[float, list[Any]]] = {}
+        self.parts: list[tuple[str, Any]] = []
+        self._symbols: dict[int, list[Any]] = {}
+
+    def take(self, text: str) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(text)
+        assert frame["after"] in (None, self.seq), "a frame that does not follow"
+        if frame["after"] is None:
+            self.quotes, self.sparks, self._symbols = {}, {}, {}
+        self.seq = frame["seq"]
+        for name in ("run", "generation", "shown", "columns", "timeframes"):
+            if name in frame:
+                setattr(self, name, frame[name])
+        self._take_quotes(frame.get("symbols", []), frame.get("quotes"))
+        self.sparks |= frame.get("sparks", {})
+        if chart := frame.get("chart"):
+            rows = self.charts.setdefault((chart["symbol"], chart["timeframe"]), {})
+            if chart["whole"]:
+                rows.clear()
+            rows |= {row[0]: row for row in chart["rows"]}
+        self.parts += frame.get("parts", {}).items()
+        return frame
+
+    def resume(self) -> str | None:
+        """What the page says when it comes back."""
+        if self.seq is None:
+            return None
+        return json.dumps({"run": self.run, "generation": self.generation, "seq": self.seq, "shown": self.shown})
+
+    def _take_quotes(self, symbols: list[list[Any]], quotes: dict[str, Any] | None) -> None:
+        for number, *about in symbols:
+            self._symbols[number] = about
+        if quotes is None:
+            return
+        nothing = [None] * len(quotes["id"])
+        books = zip(*(quotes.get(name, nothing) for name in BOOK), strict=True)
+        for number, last, ago, book in zip(quotes["id"], quotes["last"], quotes["ago"], books, strict=True):
+            symbol, *about = self._symbols[number]
+            self.quotes[symbol] = [last, quotes["until"] - ago, *about, *book]
+
+
+class NeverReads:
+    """Within its `with`, the connection is open and nobody reads it."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def __enter__(self) -> "NeverReads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()

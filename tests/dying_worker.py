@@ -1,15 +1,25 @@
-"""An engine worker that kills itself with -9 at a step of its work.
+"""Engine workers for tests of kills: one that kills itself with -9 at a step of its work, one that has little time, and
+a process that gets a share of one core, as on a small or a crowded machine.
 
-Each life dies at the next of STEPS and writes its name into the file DEATHS; after the last it lives on.
+Each life of the first dies at the next of STEPS and writes its name into the file DEATHS; after the last it lives on.
 """
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import psutil
 
 from forked import command
 from marketpulse.app import worker
+from marketpulse.app.pace import Pace
+from marketpulse.app.pipeline import working
 from marketpulse.engine.step import Stepper
 from marketpulse.kafka import transaction
 from marketpulse.kafka.client import LogProducer
@@ -120,3 +130,42 @@ def doomed_command(deaths: Path, *words: str) -> None:
     """`marketpulse WORDS…` in this process, until it kills itself."""
     doom(Fate(deaths))
     command(*words)
+
+
+_TICK_S = 0.01
+
+
+@contextmanager
+def throttled(pid: int, share: float) -> Iterator[None]:
+    """Inside, the process is stopped whenever it has had more processor time than `share` of the time that has passed."""
+    process, over = psutil.Process(pid), threading.Event()
+
+    def hold_back() -> None:
+        began, used = time.monotonic(), sum(process.cpu_times()[:2])
+        while not over.wait(_TICK_S):
+            process.suspend()
+            while sum(process.cpu_times()[:2]) - used > share * (time.monotonic() - began) and not over.wait(_TICK_S):
+                pass
+            process.resume()
+
+    thread = threading.Thread(target=hold_back)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def hurried_command(timed_out: Path, *words: str) -> None:
+    """`marketpulse WORDS…` with a second for each transaction at first; those that run out of it are noted."""
+    transaction.TRANSACTION_S = 1.0
+
+    class NotedPace(Pace):
+        def slow_down(self) -> None:
+            super().slow_down()
+            with timed_out.open("a") as file:
+                file.write(f"{self.transaction_s}\n")
+
+    with patch.object(working, "Pace", NotedPace):
+        command(*words)

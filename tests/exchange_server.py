@@ -129,8 +129,7 @@ class Exchange(Loopback):
         if self.vendor == "coinbase":
             assert asked["type"] == "subscribe"
             for product in asked["product_ids"]:
-                newest = [t for t in self.known() if t[0] == product][-1]
-                socket.send(self.message(newest, "last_match"))
+                socket.send(self.message([t for t in self.known() if t[0] == product][-1], "last_match"))
             socket.send(json.dumps({"type": "subscriptions", "channels": []}))
         else:
             assert asked["method"] == "SUBSCRIBE"

@@ -1,12 +1,15 @@
 """A live source in a process of its own, fed by an exchange on loopback and killed at will, and what it brings."""
 
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bare_clients import BareTopic
 from exchange_server import Exchange
 from forked import Forked
 from given_settings import outside
+from keyed_exchange import KeyedExchange
 from marketpulse.app.lifecycle import lifecycle
 from marketpulse.settings import AnySource, CoinbaseSettings, Settings
 from waiting import wait_until
@@ -71,6 +74,21 @@ class FeedProcess:
     def so_far(self, kind: str) -> list[Row]:
         """What has come of one kind, at little cost: the exchange of a test works in the same process."""
         return [record.row for record in self._records() if record.row["type"] == kind]
+
+    def run_killed(self, exchange: Exchange | KeyedExchange, so_many: Sequence[int], whole: Callable[[], int]) -> None:
+        """Start, and kill somewhere in its work once so many more trades have come, again and again; then to the end."""
+        pause = random.Random(3)
+        for wanted in (*so_many, None):
+            there, before = len(self.rows("trade")), exchange.connections
+            self.start()
+            enough = whole() if wanted is None else min(there + wanted, whole())
+            self.until(lambda before=before: exchange.connections > before, "it is connected")  # type: ignore[misc]
+            self.until(lambda enough=enough: len(self.so_far("trade")) >= enough, f"{enough} trades")  # type: ignore[misc]
+            if wanted is not None:
+                time.sleep(pause.uniform(0, 1))  # somewhere in its work
+                self.kill()
+        self.until(lambda: "healed" in {gap["state"] for gap in self.so_far("gap")}, "the last gap is healed")
+        self.stop()
 
     def rows(self, kind: str | None = None) -> list[Row]:
         """What stands in the log, or one kind of it."""

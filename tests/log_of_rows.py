@@ -2,13 +2,17 @@
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from marketpulse.kafka.row_writer import RowWriter
+from marketpulse.model.market import Bytes, Ints
+from marketpulse.model.record_rows import RecordRows, RowField
 from marketpulse.model.rows import indicators_schema
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch
@@ -90,3 +94,20 @@ def expected(table: str, partitions: Iterable[int], end: int) -> list[str]:
 
 def as_text(rows: Iterable[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
+
+
+def written(fields: Sequence[RowField], rows: RecordRows) -> list[tuple[bytes, bytes]]:
+    """(key, value) of each, the value without its line feed."""
+    writer, done = RowWriter(fields), 0
+    found: list[tuple[bytes, bytes]] = []
+    while done < len(rows):
+        records, done = writer.lay_out(rows, done)
+        keys = _parts(records.keys, records.key_ends)
+        values = _parts(records.values, records.value_ends)
+        assert all(value.endswith(b"}\n") for value in values)
+        found += [(key, value[:-1]) for key, value in zip(keys, values, strict=True)]
+    return found
+
+
+def _parts(data: Bytes, ends: Ints) -> list[bytes]:
+    return [data[begin:end].tobytes() for begin, end in pairwise(ends.tolist())]

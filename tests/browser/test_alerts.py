@@ -10,15 +10,15 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from alert_desk import DeskInMemory
+from alert_rows import DeskInMemory
 from board_rows import alert
 from board_rows import alerts as told_alerts
 from browser_stage import Stage, Visit
+from lake_store import real_bars, store
 from marketpulse.alerts.rule import Rule
 from marketpulse.model.rows import ALERT
 from marketpulse.settings import Settings
 from moving_feed import MovingFeed
-from real_rows import real_bars, store
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

@@ -35,8 +35,6 @@ class Desk(LiveDesk):
 
 
 class StoredStage(Stage):
-    """A stage with a lake behind its board."""
-
     def __init__(self, feed: MovingFeed, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
         begin = feed._market["AAPL"].history["1m"][0].open_s
@@ -247,8 +245,7 @@ def test_revised_bars_alerts_and_sessions_are_told_at_the_bar(stage: StoredStage
     page.reload()
     expect(page.get_by_role("complementary", name="Receipt")).to_be_visible()
     expect(values(page)).to_contain_text("rebound raised")
-    options = page.get_by_label("Value", exact=True).locator("option")
-    expect(options.filter(has_text="Alert rebound")).to_have_count(1)
+    expect(page.get_by_label("Value", exact=True).locator("option").filter(has_text="Alert rebound")).to_have_count(1)
     told = stage.alert | {"rule": "just now", "severity": "critical"}
     stage.board.take(alerts(told))
     expect(values(page)).to_contain_text("just now raised")  # nothing was asked for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dying_worker import STEPS, doomed_command
+from dying_worker import STEPS, doomed_command, hurried_command, throttled
 from engine_campaign import SEEDS, Workers, assert_as_the_clean_run, campaign, stream, wait_until_taken, write
 from given_settings import changed
 from marketpulse.kafka.broker import EmbeddedBroker
@@ -18,7 +18,6 @@ from marketpulse.kafka.client import connected_to
 from marketpulse.kafka.topics import ensure_topics
 from marketpulse.settings import Settings
 from stored_pipeline import HELLO, Pipeline, heartbeat, trade
-from throttled import hurried_command, throttled
 from waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("kernels")]

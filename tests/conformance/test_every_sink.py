@@ -13,11 +13,7 @@ import pyarrow as pa
 import pytest
 
 import storing_child
-from killed_child import FULL, KilledChildren
-from lake_store import (
-    current,
-    lake_store,  # noqa: F401
-)
+from lake_store import current, lake_store  # noqa: F401
 from log_of_rows import HOUR_NS, START_NS, as_text, batch, indicators, rows_of_file, stretch
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.model.rows import BAR
@@ -25,9 +21,10 @@ from marketpulse.model.tables import TABLES
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.sinks import SINKS, open_sink
 from postgres_store import postgres_server, postgres_store  # noqa: F401  (fixtures)
+from refused import assert_raises
 from s3_server import Bucket
 from sink_stores import KeepsNewest, OnServer, Row, Store, settings_for
-from storing_child import store, write
+from storing_child import FULL, KilledChildren, store, write
 from valkey_store import valkey, valkey_store  # noqa: F401
 
 
@@ -178,8 +175,7 @@ def test_the_same_batch_twice_changes_nothing_and_gaps_and_unknown_tables_fail(p
             write(sink, stretch("market", 0, 0, 20) + stretch("bars", 0, 0, 20))
             sink.flush()
     assert_stored(place, sink.tables, 20, [0])
-    with pytest.raises(Retryable, match="rows before it are not stored"):
-        sink.write(batch("bars", 0, 26, 120))
+    assert_raises(Retryable, "rows before it are not stored", sink.write, batch("bars", 0, 26, 120))
     rows = pa.RecordBatch.from_pylist([], schema=pa.schema([("a", pa.int64())]))
     with pytest.raises(Fatal, match="does not store the table 'secrets'"):
         opened().write(SinkBatch("secrets", "market", 0, 0, 1, rows))
@@ -235,10 +231,8 @@ def test_a_service_that_is_away_is_waited_for(place: Store, opened: Open) -> Non
     place.stop()
     try:
         write(sink, stretch("market", 0, 10, 20) + stretch("bars", 0, 10, 20))
-        with pytest.raises(Retryable, match="nothing is lost"):
-            sink.flush()
-        with pytest.raises(Retryable, match="nothing is lost"):
-            opened().resume()
+        assert_raises(Retryable, "nothing is lost", sink.flush)
+        assert_raises(Retryable, "nothing is lost", opened().resume)
     finally:
         place.start()
     with contextlib.suppress(Retryable):  # a connection may take a moment to notice

@@ -1,6 +1,6 @@
 """What only sinks that keep files promise: their names, their merging, and every step that a kill can fall between.
 
-Run as a program, this file is the process that gets killed before its n-th call that changes the disk (killed_child.py).
+Run as a program, this file is the process that gets killed before its n-th call that changes a disk (storing_child.py).
 """
 
 import errno
@@ -23,7 +23,6 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from log_of_rows import HOUR_NS, START_NS, TOPICS, batch, expected, indicators, rows_of_file, stretch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
@@ -37,7 +36,7 @@ from marketpulse.sinks.filing import BY_DATE_ALONE, Layout
 from marketpulse.sinks.formats import FORMATS
 from marketpulse.sinks.storage import Storage, open_storage
 from refused import assert_raises
-from storing_child import store, write
+from storing_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders, store, write
 
 NOW_NS = 1_715_000_000 * 10**9
 KINDS: dict[str, tuple[str, Layout]] = {

@@ -1,7 +1,7 @@
 """What only the lake promises: its commits, its chores, and every step that a kill can fall between.
 
 Run as a program, this file is the process that gets killed before its n-th call that changes a file or the catalogue
-(killed_child.py).
+(storing_child.py).
 """
 
 import errno
@@ -20,7 +20,6 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from forked import Forked
-from killed_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders
 from lake_store import LakeRows, LakeStore
 from log_of_rows import START_NS, TOPICS, as_text, batch, expected, stretch
 from marketpulse.catalog import open_lake, open_visible
@@ -33,7 +32,7 @@ from marketpulse.sinks import lake as lake_module
 from marketpulse.sinks import lake_chores, lake_compaction, open_sink
 from marketpulse.sinks.lake_chores import Chores
 from refused import assert_raises
-from storing_child import store, store_in, write
+from storing_child import STRIDE, KilledChildren, kill_at_call, moments, serve_orders, store, store_in, write
 
 DAY_NS = 86_400 * 10**9
 TABLES = [table for tables in TOPICS.values() for table in tables]
@@ -62,8 +61,7 @@ def history(settings: Settings, table: str) -> list[dict[str, Any]]:
 
 
 def chores(settings: Settings, hours_later: float = 0) -> Chores:
-    now_ns = time.time_ns() + round(hours_later * 3_600e9)
-    return Chores(open_lake(settings), settings, ManualClock(now_ns))
+    return Chores(open_lake(settings), settings, ManualClock(time.time_ns() + round(hours_later * 3_600e9)))
 
 
 def files_below(settings: Settings, pattern: str = "*") -> set[Path]:
@@ -308,8 +306,7 @@ def test_left_over_files_are_removed_when_they_are_old_and_not_before(settings: 
 def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
     settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d"})
     store(opened(settings), end=160, cut=40)  # 20 days
-    now_ns = START_NS + 20 * DAY_NS + 3_600 * 10**9
-    work = Chores(open_lake(settings), settings, ManualClock(now_ns))
+    work = Chores(open_lake(settings), settings, ManualClock(START_NS + 20 * DAY_NS + 3_600 * 10**9))
     for table in ("trades", "bars"):
         gone = work.delete_old(table)
         assert gone is not None

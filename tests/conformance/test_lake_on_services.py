@@ -1,10 +1,15 @@
-"""The lake on S3, in each catalogue that it knows: the same promises as on a disk."""
+"""The lake on S3, in each catalogue that it knows, the same promises as on a disk; and the tables that are described to
+Glue are what stands in the archive's files."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import boto3
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 from pyiceberg.catalog import load_catalog
@@ -12,13 +17,18 @@ from pyiceberg.catalog import load_catalog
 from aws_server import AwsAccount
 from given_settings import changed
 from lake_store import iceberg_rows
-from log_of_rows import TOPICS, expected, stretch
+from log_of_rows import TOPICS, batch, expected, stretch
+from marketpulse.aws.wanted import TABLE, glue_type, wanted_objects
 from marketpulse.catalog import open_lake, open_visible
-from marketpulse.clock import SystemClock
+from marketpulse.clock import ManualClock, SystemClock
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.model.rows import indicators_schema
+from marketpulse.model.tables import TABLES as EVERY_TABLE
+from marketpulse.ports import SinkBatch
 from marketpulse.query import LakeQuery
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
+from marketpulse.sinks.archive import open_archive
 from marketpulse.sinks.lake_chores import Chores
 from s3_server import ACCESS_KEY, REGION, SECRET_KEY, Bucket
 from storing_child import store, write
@@ -103,3 +113,50 @@ def test_keys_that_are_refused_are_fatal_and_not_shown(settings: Settings, monke
         store(open_sink(settings, "lake"), end=8, cut=8)
     assert "nothing is lost" in str(caught.value)
     assert "another-secret" not in str(caught.value) + repr(open_lake(settings)) + repr(settings)
+
+
+INDICATORS = ("sma_20", "rsi_14")
+
+
+@pytest.fixture(params=["date", "symbol/date"])
+def layout(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def archive(layout: str, tmp_path: Path) -> Path:
+    """One row at least of every table."""
+    section = {"format": "parquet", "layout": layout, "url": str(tmp_path / "archive")}
+    sink = open_archive(Settings(sinks={"archive": section}), ManualClock(1_715_000_000 * 10**9))
+    for tables in TOPICS.values():
+        for table in tables:
+            sink.write(batch(table, 0, 0, 40))
+    for table, (topic, schema) in EVERY_TABLE.items():
+        if topic not in TOPICS:
+            whole = indicators_schema(INDICATORS) if table == "indicators" else schema
+            row = {"symbol": "BTC/USD"} | {one.name: 1 for one in whole if one.name.endswith("_time_ns")}
+            sink.write(SinkBatch(table, topic, 0, 0, 1, pa.RecordBatch.from_pylist([row], schema=whole)))
+    sink.flush()
+    return tmp_path / "archive"
+
+
+def described(layout: str) -> dict[str, dict[str, Any]]:
+    section = {"enabled": True, "format": "parquet", "layout": layout, "url": "s3://desk/archive"}
+    found = wanted_objects(Settings(sinks={"archive": section}), INDICATORS, ())
+    return {one.name: one.fields for one in found if one.kind == TABLE}
+
+
+def test_columns_are_those_of_the_files_and_keys_of_the_paths_for_any_engine(archive: Path, layout: str) -> None:
+    for table, fields in described(layout).items():
+        files = sorted((archive / f"table={table}").rglob("*.parquet"))
+        assert files, table
+        for path in files:
+            assert {one.name: glue_type(one.type) for one in pq.ParquetFile(path).schema_arrow} == fields["columns"]
+            directories = path.relative_to(archive / f"table={table}").parts[:-1]
+            assert [part.partition("=")[0] for part in directories] == list(fields["partition_keys"])
+        assert fields["location"].endswith(f"/table={table}/")
+    known = {"trades": [("S00", 6), ("S01", 5), ("S02", 5)], "alerts": [("BTC/USD", 1)]}
+    for table, counts in known.items():
+        rows = duckdb.read_parquet(f"{archive}/table={table}/**/*.parquet", hive_partitioning=True, union_by_name=True)
+        assert rows.aggregate("symbol, count(*)", "symbol").order("symbol").fetchall() == counts
+        assert {"date", "table"} <= set(rows.columns)

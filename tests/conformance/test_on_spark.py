@@ -1,4 +1,8 @@
-"""The engine's operators under Spark Structured Streaming: the local engine's rows, byte for byte, through a kill."""
+"""The engine's operators under Spark Structured Streaming: the local engine's rows, byte for byte, through a kill.
+
+The engine is a query over a folder of files, each of which stands for what a source brings in one micro-batch: records
+of several partitions, in any order. As a program, this file runs it until it is killed.
+"""
 
 import json
 import os
@@ -13,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
-import spark_query
 from engine_campaign import of_partition, stream
 from market_rows import clock
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.pipeline.spark import make_step
 from marketpulse.engine.rows import bar_rows, indicator_rows, told_alert_rows
 from marketpulse.engine.state import new_state
 from marketpulse.engine.step import Stepper
@@ -29,8 +36,57 @@ from marketpulse.kafka.java import find_java
 from marketpulse.kafka.market_reader import MarketReader
 from marketpulse.kafka.records import records_of_messages
 from marketpulse.model.market import TRADE
+from marketpulse.settings import Settings
 from marketpulse.spark.session import local_session
+from marketpulse.spark.streaming import LOG_SCHEMA, engine_rows
 from waiting import wait_until
+
+SETTINGS = Settings(
+    engine={"timeframes": ("1t", "1s", "1m"), "indicators": "sma(3),ema(5),vwap", "correction_window_s": 20}
+)
+_FILE = pa.schema([
+    ("key", pa.binary()), ("value", pa.binary()), ("topic", pa.string()), ("partition", pa.int32()),
+    ("offset", pa.int64()), ("timestamp", pa.timestamp("us", "UTC")), ("timestampType", pa.int32()),
+    ("headers", pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))),
+])  # fmt: skip
+
+
+def write_file(folder: Path, number: int, messages: list[Message]) -> None:
+    """The messages with the columns of Spark's Kafka source. Files are taken in order of their times."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "key": m.key(), "value": m.value(), "topic": m.topic(), "partition": m.partition(),
+            "offset": m.offset(), "timestamp": m.timestamp()[1] * 1_000, "timestampType": 1,
+            "headers": [{"key": k, "value": v} for k, v in dict(m.headers() or ()).items()] or None,
+        }
+        for m in messages
+    ]  # fmt: skip
+    path, partial = folder / f"{number:04}.parquet", folder / f".{number:04}"
+    pq.write_table(pa.Table.from_pylist(rows, _FILE), partial)
+    os.utime(partial, (1_700_000_000 + number,) * 2)
+    partial.rename(path)
+
+
+def start(spark: SparkSession, place: Path, *, to_the_end: bool) -> StreamingQuery:
+    """The query over `place`/log: one file a batch; it stops by itself once it has taken all of them, or never."""
+    log = spark.readStream.schema(LOG_SCHEMA).option("maxFilesPerTrigger", 1).parquet(str(place / "log"))
+    written = engine_rows(log, make_step(SETTINGS)).writeStream.format("parquet")
+    written = written.option("checkpointLocation", str(place / "checkpoint"))
+    written = written.trigger(availableNow=True) if to_the_end else written.trigger(processingTime="0 seconds")
+    return written.start(str(place / "rows"))
+
+
+def rows_of(spark: SparkSession, place: Path) -> DataFrame:
+    """What the query has written for good, in order."""
+    return spark.read.parquet(str(place / "rows")).orderBy("partition", "sequence")
+
+
+def batches_done(place: Path) -> int:
+    """How many micro-batches the query's checkpoint says are done."""
+    commits = place / "checkpoint" / "commits"
+    return sum(path.name.isdigit() for path in commits.iterdir()) if commits.is_dir() else 0
+
 
 PARTITIONS, FILES, SEED = 4, 6, 7
 Log = dict[int, list[Message]]
@@ -42,17 +98,17 @@ Outputs = dict[tuple[str, int], list[tuple[bytes | None, bytes]]]
 def test_spark_gives_the_local_engines_rows_to_the_byte_through_a_stop_and_a_kill(tmp_path: Path) -> None:
     log = market_log(SEED)
     for number, messages in enumerate(cut(log, SEED)):
-        spark_query.write_file(tmp_path / "log", number, messages)
+        write_file(tmp_path / "log", number, messages)
 
     with killed_query(tmp_path):
         until_done(tmp_path, FILES // 3)
-    with local_session(find_java(spark_query.SETTINGS).path, tmp_path / "spark") as spark:
-        query = spark_query.start(spark, tmp_path, to_the_end=False)
+    with local_session(find_java(SETTINGS).path, tmp_path / "spark") as spark:
+        query = start(spark, tmp_path, to_the_end=False)
         until_done(tmp_path, FILES // 2 + 1, query)
         query.stop()
-        assert spark_query.batches_done(tmp_path) < FILES, "it was stopped in the middle"
-        spark_query.start(spark, tmp_path, to_the_end=True).awaitTermination()
-        rows = spark_query.rows_of(spark, tmp_path).collect()
+        assert batches_done(tmp_path) < FILES, "it was stopped in the middle"
+        start(spark, tmp_path, to_the_end=True).awaitTermination()
+        rows = rows_of(spark, tmp_path).collect()
 
     found: Outputs = defaultdict(list)
     for row in rows:
@@ -75,14 +131,13 @@ def assert_is_worth_comparing(expected: Outputs) -> None:
         assert sum(bar["revision"] > 0 for bar in bars) > 20
         assert len(expected["indicators", partition]) > len(bars) / 2
         reasons.update(json.loads(value)["reason"] for _, value in expected["dead-letters", partition])
-    told = b"".join(value for p in range(PARTITIONS) for _, value in expected["alerts", p])
-    assert b'"state":"withdrawn"' in told
+    assert b'"state":"withdrawn"' in b"".join(value for p in range(PARTITIONS) for _, value in expected["alerts", p])
     assert {"bad_control", "not_json", "bad_price", "future_time", "too_late", "unknown_trade"} <= set(reasons)
 
 
 def local_run(log: Log) -> Outputs:
     """The whole log of each partition in one step of the engine, with nothing saved or loaded on the way."""
-    config, topic = engine_config(spark_query.SETTINGS.engine), spark_query.SETTINGS.topic("market")
+    config, topic = engine_config(SETTINGS.engine), SETTINGS.topic("market")
     outputs: Outputs = defaultdict(list)
     for partition, messages in log.items():
         stepper, state = Stepper(config), new_state(config)
@@ -165,7 +220,10 @@ def cut(log: Log, seed: int) -> Iterator[list[Message]]:
 @contextmanager
 def killed_query(place: Path) -> Iterator[None]:
     """The query in processes of its own, which are killed with -9 when the block ends."""
-    program = subprocess.Popen([sys.executable, spark_query.__file__, str(place)], start_new_session=True)
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    program = subprocess.Popen(
+        [sys.executable, __file__, str(place)], env={**os.environ, **path}, start_new_session=True
+    )
     try:
         yield
         assert program.poll() is None, "it still ran when it was to be killed"
@@ -180,6 +238,12 @@ def until_done(place: Path, batches: int, query: Any = None) -> None:
     def done() -> bool:
         if query is not None and query.exception() is not None:
             raise query.exception()
-        return spark_query.batches_done(place) >= batches
+        return batches_done(place) >= batches
 
     wait_until(done, "the query goes on", 200)
+
+
+if __name__ == "__main__":
+    home = Path(sys.argv[1])
+    with local_session(find_java(SETTINGS).path, home / "killed") as session:
+        start(session, home, to_the_end=False).awaitTermination()

@@ -1,4 +1,5 @@
-"""Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named."""
+"""Receipts on the real broker and a real lake: what was told comes again, one wrong row is found and named; and what
+came too late for the correction window comes in by `heal`."""
 
 import json
 import shutil
@@ -13,8 +14,9 @@ from confluent_kafka import Producer
 
 import market_rows
 from given_settings import changed, child
-from market_rows import at
+from market_rows import at, split
 from marketpulse.app.engine_config import engine_config
+from marketpulse.app.healing import heal
 from marketpulse.app.pipeline.verify import tell
 from marketpulse.app.receipts.explain import explain
 from marketpulse.app.receipts.explain_text import as_object
@@ -25,6 +27,7 @@ from marketpulse.app.receipts.trace import Ask
 from marketpulse.app.receipts.verify import verify
 from marketpulse.app.receipts.watch import Watch
 from marketpulse.errors import Fatal
+from marketpulse.kafka import rebuild_record
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import RECEIPT
 from marketpulse.query.stored_rows import ALWAYS, Wanted
@@ -42,14 +45,14 @@ ALERTS = (
 ENGINE = {"timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "alerts": ALERTS}
 
 
-def the_log() -> list[dict[str, Any]]:
-    """Ten seconds of two symbols; then a late, a doubled, a corrected and a cancelled trade; a minute's end."""
+def the_log(quiet_s: float = 20, end_s: float = 60) -> list[dict[str, Any]]:
+    """Ten seconds of two symbols; after so long a late, a doubled, a corrected and a cancelled trade; a minute's end."""
     ticks = [trade(s, t + 0.5, 10 + t, 2, trade_id=f"{s}{t}") for t in range(10) for s in ("AAA", "BBB")]
     changes = [
         trade("AAA", 3.9, 20, 1, trade_id="late"), trade("AAA", 4.5, 14, 2, trade_id="AAA4"),
         market_rows.correction("AAA", "AAA5", 99, 3, 5.5, "test"), market_rows.cancel("AAA", "AAA7", 7.5, "test"),
     ]  # fmt: skip
-    return [HELLO, *ticks, heartbeat(20), *changes, heartbeat(21), heartbeat(60)]
+    return [HELLO, *ticks, heartbeat(quiet_s), *changes, heartbeat(quiet_s + 1), heartbeat(end_s)]
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +71,7 @@ def own(kafka_settings: Settings) -> Pipeline:
 
 def explained(pipeline: Pipeline, timeframe: str, time: str, name: str, day: str = "2026-01-01") -> dict[str, Any]:
     """What the command shows of AAA, for programs."""
-    ask = Ask("AAA", timeframe, parse_time(f"{day}T{time}Z", "time"), name)
-    return as_object(explain(pipeline.settings, ask))
+    return as_object(explain(pipeline.settings, Ask("AAA", timeframe, parse_time(f"{day}T{time}Z", "time"), name)))
 
 
 def test_every_row_carries_its_whole_receipt_and_verify_names_the_one_that_was_changed(pipeline: Pipeline) -> None:
@@ -295,9 +297,7 @@ def test_explain_shows_a_bar_that_was_filled_in_and_a_print_of_the_closing_aucti
     assert pipeline.marketpulse("verify").returncode == 0
 
 
-def test_a_volume_that_the_source_does_not_give_is_null_in_the_log_the_lake_and_sql_and_explained(
-    own: Pipeline,
-) -> None:
+def test_a_volume_that_a_source_does_not_give_is_null_in_the_log_the_lake_and_sql_and_explained(own: Pipeline) -> None:
     def second(n: int, **more: Any) -> dict[str, Any]:
         row = {"type": "bar", "symbol": "AAA", "source": "test", "timeframe": "1s", "event_time_ns": at(n + 1), **more}
         prices = dict.fromkeys(("open", "high", "low", "close"), 10)
@@ -350,3 +350,143 @@ def test_the_continuous_check_passes_good_rows_and_finds_a_changed_file_and_a_fo
     assert drift() == before + 1
     assert "revision 7: is stored, and nothing gives it" in difference_text(second.drift[0])
     log.close()
+
+
+BEHIND = (200, 260)  # the correction window
+HEALED = {
+    "timeframes": ("2t", "1s", "1m"), "indicators": "sma(2),ema(3),rsi(2),vwap", "correction_window_s": 30,
+    "alerts": ({"name": "high", "expression": "close > 17.5", "timeframe": "1s"},),
+}  # fmt: skip
+
+
+@pytest.fixture
+def stage(kafka_settings: Settings) -> Pipeline:
+    return Pipeline(changed(kafka_settings, engine=HEALED, sinks={"lake": {"flush_s": 0.2}}))
+
+
+def second_of(row: dict[str, Any], name: str = "open_time_ns") -> float:
+    return float(row[name] - at(0)) / 1e9
+
+
+def take(stage: Pipeline, *records: dict[str, Any]) -> None:
+    stage.write(*records)
+    stage.wait_until_taken()
+
+
+def last_bars(stage: Pipeline) -> dict[float, dict[str, Any]]:
+    """The last revision of every 1s bar of AAA, by its second."""
+    return {second_of(row): row for row in stage.told_of("bars", "AAA", "1s")}
+
+
+def verified(stage: Pipeline, *, rows: bool = False) -> dict[str, dict[str, int]]:
+    """The tables, of which every row is the same."""
+    tables: dict[str, dict[str, int]] = stage.json("verify")["tables"]
+    assert all(table["same"] == table["stored"] for table in tables.values())
+    assert not rows or all(table["stored"] > 0 for table in tables.values())
+    return tables
+
+
+def assert_is_told_from_the_lake(stage: Pipeline, table: str, ask: Ask) -> None:
+    """Also when the log has nothing any more."""
+    stage.forget_log()
+    assert stage.json("verify")["tables"][table]["from_lake"] > 0
+    assert explain(stage.settings, ask).same
+
+
+def test_what_came_too_late_comes_in_while_the_pipeline_runs_and_verifies_from_log_and_lake(stage: Pipeline) -> None:
+    with stage.running():
+        take(stage, *the_log(*BEHIND))
+        stage.wait_until_stored()
+        assert {row["revision"] for row in last_bars(stage).values()} == {0}
+        (dry,) = stage.json("heal", "--dry-run")
+        assert (dry["outcome"], dry["trades"], dry["changed"], dry["again"]) == ("to heal", 1, 2, 1)
+        assert dry["from_ns"] == at(3.9)
+        assert stage.json("heal", "--symbol", "BBB") == []
+        (done,) = stage.json("heal")
+        assert (done["symbol"], done["outcome"], done["detail"]) == ("AAA", "healed", "")
+        take(stage, heartbeat(261))
+    bars = last_bars(stage)
+    names = ("close", "high", "volume", "trade_count", "revision")
+    assert {second: tuple(bars[second][n] for n in names) for second in (2, 3, 4, 5, 6, 7)} == {
+        2: (12, 12, 2, 1, 0), 3: (20, 20, 3, 2, 1), 4: (14, 14, 2, 1, 0), 5: (99, 99, 3, 1, 1), 6: (16, 16, 2, 1, 0),
+        7: (None, None, 0, 0, 1),
+    }  # fmt: skip
+    assert (bars[3]["vwap"], bars[3]["receipt"]["late_count"]) == ((13 * 2 + 20) / 3, 1)
+    told_again = {second_of(row) for row in stage.told_of("indicators", "AAA", "1s") if row["revision"] == 1}
+    assert told_again == {3, 4, 5, 6, 7, 8, 9}, "every later value of an ema has other bits"
+    assert {row["symbol"] for row in stage.told("indicators") if row["revision"]} == {"AAA"}
+    late = [(second_of(row, "event_time_ns"), row["state"]) for row in stage.told("alerts") if row["late"]]
+    assert late == [(4, "raised"), (5, "cleared"), (6, "raised"), (7, "cleared")]
+
+    verified(stage, rows=True)
+    (nothing,) = stage.json("heal")
+    assert (nothing["outcome"], nothing["trades"], nothing["again"]) == ("nothing", 0, 1)
+    assert explain(stage.settings, Ask("AAA", "1s", at(3), "bar")).same
+    assert_is_told_from_the_lake(stage, "bars", Ask("AAA", "1s", at(3), "vwap"))
+
+
+def test_nothing_is_rebuilt_without_an_engine_or_from_a_lake_that_lacks_a_trade(
+    stage: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.run(the_log(*BEHIND))
+    (dry,) = stage.json("heal", "--dry-run")
+    assert dry["outcome"] == "to heal"
+    with monkeypatch.context() as patched:
+        patched.setattr(rebuild_record, "PARTS_MAX", 0)
+        (refused,) = heal.heal(stage.settings, Wanted(*ALWAYS))  # without an engine: it begins nothing
+    assert (refused.outcome, refused.detail[:24]) == ("refused", "its history is too long:")
+    with monkeypatch.context() as patched:
+        patched.setattr(heal, "_TAKEN_S", 1.0)
+        done = stage.marketpulse("heal")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the engine does not come to where the log ends" in done.stderr
+    with stage.running():
+        with stage.rewritten("trades", lambda trades: trades.slice(1)):
+            done = stage.marketpulse("heal")
+        assert done.returncode == 1, done.stdout + done.stderr
+        for words in ("AAA  refused", "the lake does not hold all trades that they were made of"):
+            assert words in done.stdout
+        take(stage, heartbeat(261))
+        assert {row["revision"] for row in last_bars(stage).values()} == {0}
+        (late,) = stage.json("heal")
+        assert late["outcome"] == "healed"
+        take(stage, heartbeat(262))
+    assert last_bars(stage)[3]["volume"] == 3
+    verified(stage)
+
+
+def test_a_rebuild_record_that_is_not_whole_is_a_dead_letter_and_changes_nothing(stage: Pipeline) -> None:
+    begins: dict[str, Any] = {"id": "x", "begins": True}
+    part: dict[str, Any] = {"id": "x", "part": 0, "parts": 1, "covers_offset": 5}
+    wrong = [{}, {"begins": True}, {**begins, "symbol": "ZZZ"}, {**part, "part": 1, "parts": 2}, part]
+    wrong += [begins, {**part, "id": "y"}, begins, part]
+    stage.run([*the_log(*BEHIND), *({"type": "rebuild", "symbol": "AAA", **more} for more in wrong), heartbeat(261)])
+    letters = [row for row in stage.told("dead-letters") if "rebuild" in row["reason"]]
+    reasons = [row["reason"] for row in sorted(letters, key=lambda row: row["offset"])]
+    assert reasons == [*["bad_rebuild"] * 6, "stale_rebuild"]
+    assert {row["revision"] for row in last_bars(stage).values()} == {0}
+    verified(stage)
+
+
+def test_a_split_that_came_too_late_comes_in_and_later_values_have_the_new_units(stage: Pipeline) -> None:
+    ticks = [trade("AAA", t + 0.5, 40.0 + t if t < 5 else 10.0 + t / 4, 2) for t in range(10)]
+    late = split("AAA", 5, 4.0, 5, "test")
+    with stage.running():
+        take(stage, HELLO, *ticks, heartbeat(200), late, heartbeat(201), heartbeat(260))
+        stage.wait_until_stored()
+        assert stage.told("dead-letters") == []
+        (record,) = [row for row in stage.told("market") if row["type"] == "late"]
+        assert (record["symbol"], record["timeframes"]) == ("AAA", ["2t", "1s"])
+        (done,) = stage.json("heal")
+        assert (done["outcome"], done["splits"], done["from_ns"]) == ("healed", 1, at(5))
+        take(stage, heartbeat(261), trade("AAA", 300.5, 13, 2), heartbeat(400))
+        stage.wait_until_stored()
+    told = {second_of(row): (row["sma_2"], row["revision"]) for row in stage.told_of("indicators", "AAA", "1s")}
+    assert [told[second] for second in (4, 5, 300)] == [(43.5, 0), ((44 / 4 + 11.25) / 2, 1), ((12.25 + 13) / 2, 0)]
+    assert {row["revision"] for row in stage.told("bars")} == {0}
+    verified(stage, rows=True)
+    for name in ("sma_2", "rsi_2"):
+        assert explain(stage.settings, Ask("AAA", "1s", at(6), name)).same
+    (nothing,) = stage.json("heal")
+    assert nothing["outcome"] == "nothing"
+    assert_is_told_from_the_lake(stage, "indicators", Ask("AAA", "1s", at(6), "sma_2"))

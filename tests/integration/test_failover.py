@@ -57,7 +57,6 @@ class Stage:
         return "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in self._folder.glob("*.log"))
 
     def rows(self, topic: str = "market") -> list[Row]:
-        """Every committed record, partition after partition."""
         found: list[Row] = []
         for record in BareTopic.of(self.settings, topic).committed():
             if record.value.startswith(b"{"):

@@ -1,5 +1,7 @@
-"""The first screen of the README: each of its blocks, run as it is written, brings a newcomer's own data in."""
+"""What the documentation shows, run as it is written: each block of the README's first screen brings a newcomer's own
+data in; and the notebook over stored data (that over live data is run where a pipeline is, browser/test_views.py)."""
 
+import base64
 import json
 import re
 import signal
@@ -14,7 +16,9 @@ from typing import Any
 import pytest
 
 from bare_clients import BareTopic
+from lake_store import store_real_rows
 from marketpulse.settings import Settings
+from notebooks import kept, outputs, run_notebook
 from running_up import Up, held
 from vendor_server import Reply, Request, vendor
 
@@ -75,9 +79,7 @@ class Screen(Up):
         self.until(f"{count} bars of {symbol} are stored", stored)
 
 
-def test_each_block_brings_its_data_in_as_it_is_written(
-    kafka_settings: Settings, broker_cache: Path, tmp_path: Path
-) -> None:
+def test_each_block_brings_its_data_in_as_written(kafka_settings: Settings, broker_cache: Path, tmp_path: Path) -> None:
     files, topic, api, frame = (block for _, block in BLOCKS)
     assert [title for title, _ in BLOCKS] == [
         "A folder of files", "A topic that is being filled", "An API with a key", "A DataFrame",
@@ -125,3 +127,12 @@ def test_each_block_brings_its_data_in_as_it_is_written(
     values = json.loads(cell.stdout)
     assert list(values["sma_20"].values())[-1] == sum(range(12, 32)) / 20  # closes are day + 1
     assert list(values["rsi_14"].values())[-1] == 100  # they only rise
+
+
+def test_stored_data_and_sql(tmp_path: Path) -> None:
+    store_real_rows(tmp_path / "data")
+    book = run_notebook("stored", {"MARKETPULSE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+    assert outputs(book, "text/plain") == outputs(kept("stored"), "text/plain")
+    pictures = outputs(book, "image/png")
+    assert len(pictures) == 2
+    assert all(base64.b64decode(picture)[:8] == b"\x89PNG\r\n\x1a\n" for picture in pictures)

@@ -1,7 +1,5 @@
 """A feed whose ids do not count into the real broker, its process killed again and again: each trade is in the log."""
 
-import random
-import time
 from collections import Counter
 from typing import Any
 
@@ -18,7 +16,6 @@ PAIRS = ("BTC/USD", "ETH/USD")  # they trade at any hour, so this test may run a
 
 
 def test_a_feed_that_is_killed_and_faulty_brings_every_trade_and_none_twice(kafka_settings: Settings) -> None:
-    pause = random.Random(3)
     faulty = KeyedExchange(AlpacaWords(), PAIRS, 3_000, seed=7, fault_rate=0.005, every_s=0.005, page_rows=500)
     with running(faulty) as exchange:
         source = AlpacaSettings(
@@ -27,17 +24,7 @@ def test_a_feed_that_is_killed_and_faulty_brings_every_trade_and_none_twice(kafk
         )  # fmt: skip
         keys = KeySettings.model_validate({"alpaca": KEY, "alpaca_secret": SECRET})
         with FeedProcess(changed(kafka_settings, keys=keys), source, "alpaca") as feed:
-            for wanted in (500, 500, None):
-                there, before = len(feed.rows("trade")), exchange.connections
-                feed.start()
-                enough = exchange.count if wanted is None else min(there + wanted, exchange.count)
-                feed.until(lambda before=before: exchange.connections > before, "it is connected")  # type: ignore[misc]
-                feed.until(lambda enough=enough: len(feed.so_far("trade")) >= enough, f"{enough} trades")  # type: ignore[misc]
-                if wanted is not None:
-                    time.sleep(pause.uniform(0, 1))  # somewhere in its work
-                    feed.kill()
-            feed.until(lambda: "healed" in {gap["state"] for gap in feed.so_far("gap")}, "the last gap is healed")
-            feed.stop()
+            feed.run_killed(exchange, [500] * 2, lambda: exchange.count)
             rows = feed.rows()
     found = [row for row in rows if row["type"] == "trade"]
     told: Counter[Any] = Counter((r["symbol"], r["event_time_ns"], r["price"], r["size"]) for r in found)

@@ -26,8 +26,7 @@ from marketpulse.kafka.seat import Seat
 from marketpulse.query.stored_rows import ALWAYS, StoredRows, Wanted
 from marketpulse.settings import ReplaySettings, Settings
 from refused import assert_raises
-from small_loads import lines, load_in_small_steps
-from stored_pipeline import Pipeline, Working, wait_until_taken
+from stored_pipeline import Pipeline, Working, lines, load_in_small_steps, wait_until_taken
 from vendor_server import Reply, vendor
 from waiting import wait_until
 
@@ -94,7 +93,6 @@ def stored(settings: Settings, table: str) -> list[Row]:
 
 
 def without_place(rows: list[Row], *others: str) -> list[str]:
-    """The rows but for where they come from."""
     left_out = {"receipt", "topic", "offset", "row", "ingest_time_ns", *others}
     found = [{k: v for k, v in row.items() if k not in left_out} for row in rows]
     for row in found:
@@ -112,7 +110,7 @@ def through_the_log(settings: Settings, files: list[Path], source: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixed", "bars", "trades of each symbol in a file of its own"])
-def test_a_loaded_file_is_bit_for_bit_what_the_pipeline_stores_of_it(
+def test_a_loaded_file_is_to_the_bit_what_the_pipeline_stores_of_it(
     settings: Settings, tmp_path: Path, kind: str
 ) -> None:
     if kind == "mixed":
@@ -262,8 +260,7 @@ def test_loads_without_the_broker_killed_ones_and_files_behind_live_rows_are_one
     assert loaded(settings, files[2], source="old").handed_over, "the state is made anew: it lacks the second file"
     with monkeypatch.context() as patched:
         patched.setattr(Seat, "hand_over", Seat.__init__)  # which raises: the process is gone before the hand-over
-        with pytest.raises(TypeError):
-            loaded(settings, files[3], source="old")
+        assert_raises(TypeError, "", loaded, settings, files[3], source="old")
     with worker_slot(settings.data_dir, "process-0"):
         assert_raises(Fatal, f"process {os.getpid()} works as process-0", loaded, settings, files[3], source="old")
     assert loaded(settings, files[3], source="old").outcome == "handed over"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-import tutorial_queries
+import athena_queries as tutorial_queries
 from log_of_rows import batch
 from marketpulse.clock import ManualClock
 from marketpulse.errors import Fatal, Retryable
@@ -85,7 +85,6 @@ class Feed:
         self.sink.flush()
 
     def go_on(self, sink: PostgresSink) -> None:
-        """With another sink on the same tables."""
         self.sink = sink
         sink.resume()
 
@@ -360,8 +359,7 @@ def test_the_reader_reads_everything_and_writes_nothing(place: PostgresPlace, op
             with pytest.raises(subprocess.CalledProcessError) as refused:
                 place.sql(sql, reader, "look' only")
             assert "permission denied" in refused.value.stderr or "must be owner" in refused.value.stderr
-        with pytest.raises(subprocess.CalledProcessError):
-            place.sql("SELECT 1", reader, "another")
+        assert_raises(subprocess.CalledProcessError, "", place.sql, "SELECT 1", reader, "another")
     finally:
         place.sql(f"ALTER ROLE {USER} NOCREATEROLE")
 
@@ -426,7 +424,6 @@ def test_migrations_run_once_or_not_at_all(place: PostgresPlace, opened: Open, m
 
 
 def partitions(place: PostgresPlace, table: str) -> dict[str, int]:
-    """Rows by partition."""
     sql = f"SELECT tableoid::regclass::text AS name, count(*) AS rows FROM marketpulse.{table} GROUP BY 1"
     return {row["name"].removeprefix("marketpulse."): row["rows"] for row in place.found(sql)}
 
@@ -438,8 +435,7 @@ def test_rows_lie_in_the_partition_of_their_time_or_wait_in_the_default(place: P
     weeks = {"trades_p20240429": 1, "trades_p20240506": 2, "trades_p20240513": 1}
     assert partitions(place, "trades") == {**weeks, "trades_default": 1}
     children = "pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'marketpulse.trades'::regclass"
-    there = place.sql(f"SELECT c.relname FROM {children} ORDER BY 1")
-    assert there == ["trades_default", *weeks, "trades_p20240520"]
+    assert place.sql(f"SELECT c.relname FROM {children} ORDER BY 1") == ["trades_default", *weeks, "trades_p20240520"]
     later = [MONDAY_S + n * DAY_S for n in (60, 200)]
     feed.store("trades", *(trade("A", at, 1.0, n) for n, at in enumerate(later, 5)))
     assert partitions(place, "trades") == {**weeks, "trades_default": 3}

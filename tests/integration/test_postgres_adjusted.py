@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from adjusted_rows import DAY_NS, FEB_13_NS, PUBLISHED, bar, event
-from lake_store import LakeRows
+from lake_store import DAY_NS, FEB_13_NS, PUBLISHED, LakeRows, bar, event
 from marketpulse.clock import ManualClock
 from marketpulse.model.tables import TABLES
 from marketpulse.ports import SinkBatch

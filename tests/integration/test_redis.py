@@ -24,7 +24,7 @@ from marketpulse.settings import Settings
 from marketpulse.sinks.redis_plan import SPARE
 from marketpulse.sinks.redis_store import RedisSink, open_redis
 from refused import assert_raises
-from time_series_servers import free_port
+from sink_stores import free_port
 from valkey_store import PASSWORD, ValkeyServer
 from waiting import wait_until
 

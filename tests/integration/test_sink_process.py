@@ -311,8 +311,6 @@ def of_five_symbols(n: int) -> tuple[Row, Row, int]:
 
 
 class SinkRedis(SinkProcesses):
-    """And the keys that it writes."""
-
     def __init__(self, settings: Settings, server: ValkeyServer) -> None:
         section = server.settings(recent_bars=RECENT)
         self.client, self.keys = server.client(), RedisKeys(section.prefix)

@@ -91,7 +91,6 @@ def never() -> bool:
 
 
 def on_and_on(ask: Callable[[], object]) -> None:
-    """Until it raises."""
     wait_until(lambda: bool(ask() and False))
 
 

@@ -1,5 +1,5 @@
-"""What is written reads back as the same bits, by our reader and by outside ones; and whatever the compiled scan takes in
-equals what an outside JSON reader gives."""
+"""What is written reads back as the same bits, by our reader and by outside ones, also in the line protocol; and
+whatever the compiled scan takes in equals what an outside JSON reader gives."""
 
 import json
 import math
@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from influx_store import read
 from marketpulse.kafka.codec import MarketDecoder, decode_rows, encode_market, encode_rows, to_tables
 from marketpulse.kafka.columns import KIND, Columns
 from marketpulse.kafka.frame_writer import write_frame
@@ -27,6 +29,7 @@ from marketpulse.kafka.words import PADDING
 from marketpulse.model.market import ABSENT, TRADE, Kind, StringTable
 from marketpulse.model.rows import ALERT, BAR, RECEIPT, indicators_schema, live_schema
 from marketpulse.model.tables import with_position
+from marketpulse.sinks.line_protocol import bodies, lines
 
 T0 = 1_768_600_000_000_000_000
 TABLES = ScanTables()
@@ -222,15 +225,14 @@ def bits(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("topic", "schema"), TOPICS, ids=[topic for topic, _ in TOPICS])
 @given(data=st.data(), partitions=st.integers(1, 12))
-def test_rows_come_back_to_the_bit_in_both_wires(
+def test_rows_come_back_to_the_bit_both_ways(
     topic: str, schema: pa.Schema, data: st.DataObject, partitions: int
 ) -> None:
     batch = pa.RecordBatch.from_pylist(data.draw(rows_of(schema)), schema=schema)
     assert bits(decode_rows(topic, [value for _, value in encode_rows(batch)])) == bits(batch)
     assert decode_rows(topic, [write_frame(batch)], lambda _: True).equals(batch)
     frames = [value for _, value in encode_rows(batch, wire="arrow", partitions=partitions)]
-    back = bits(decode_rows(topic, frames, lambda _: True))
-    assert sorted(map(repr, back)) == sorted(map(repr, bits(batch)))
+    assert sorted(map(repr, bits(decode_rows(topic, frames, lambda _: True)))) == sorted(map(repr, bits(batch)))
 
 
 @given(st.lists(doubles, min_size=1, max_size=40))
@@ -282,6 +284,56 @@ def test_trades_come_through_the_log_to_the_bit_in_both_wires(rows: list[dict[st
         values = [record.value for record in encode_market(batch, wire=wire, partitions=3)]
         decoded, letters = MarketDecoder().decode("m", records_of(values, frames=True))
         assert letters == []
-        tables = to_tables(decoded)
-        back = tables["trades"] if rows else pa.RecordBatch.from_pylist([], schema=with_position(TRADE))
+        back = to_tables(decoded)["trades"] if rows else pa.RecordBatch.from_pylist([], schema=with_position(TRADE))
         assert sorted(map(repr, bits(back.select(TRADE.names)))) == wanted
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["a,b", "a b", "a=b", '"', "\\", 'a\\"b', "\\,", "a\\", "a\\ ", "\n", '{"x":"y\\n"}\n', " ", "="]
+)
+NAMES = TEXTS.filter(lambda text: text not in ("", "time"))
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+INTS = st.integers(-(2**63), 2**63 - 1)
+
+
+def as_tag(text: str) -> str:
+    """What a tag says of a text: servers do not agree about backslashes and line ends in tags."""
+    pictures = {**{n: chr(0x2400 + n) for n in range(32)}, 127: "\u2421", ord("\\"): "\u29f5"}
+    return "".join(pictures.get(ord(letter), letter) for letter in text)
+
+
+def packed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: struct.pack("d", value) if isinstance(value, float) else value for name, value in fields.items()}
+
+
+rows = st.fixed_dictionaries({
+    "sym bol": st.none() | TEXTS, "source": st.none() | TEXTS, "time_ns": INTS, "x": st.none() | FLOATS,
+    "n": st.none() | INTS, "te,xt": st.none() | TEXTS, "is=so": st.none() | st.booleans(), "always": INTS,
+})  # fmt: skip
+SCHEMA = {
+    "sym bol": pl.String, "source": pl.String, "time_ns": pl.Int64, "x": pl.Float64, "n": pl.Int64, "te,xt": pl.String,
+    "is=so": pl.Boolean, "always": pl.Int64,
+}  # fmt: skip
+TAGS = ("sym bol", "source")
+
+
+@given(some=st.lists(rows, min_size=1, max_size=20), bytes_max=st.integers(1, 500))
+def test_a_reader_of_the_format_gets_every_row_back(some: list[dict[str, Any]], bytes_max: int) -> None:
+    cut = bodies(lines("trades", pl.DataFrame(some, SCHEMA), TAGS, "time_ns"), bytes_max)
+    found = [point for body, _ in cut for point in read(body.decode())]
+    assert [n for _, n in cut] == [len(read(body.decode())) for body, _ in cut]
+    assert all(len(body) <= bytes_max or n == 1 for body, n in cut)
+    for point, row in zip(found, some, strict=True):
+        assert (point.measurement, point.time_ns) == ("trades", row["time_ns"])
+        assert point.tags == {name: as_tag(row[name]) for name in TAGS if row[name]}
+        fields = {k: v for k, v in row.items() if k not in (*TAGS, "time_ns") and v is not None}
+        if not math.isfinite(fields.get("x", 0.0)):
+            del fields["x"]
+        assert packed(point.fields) == packed(fields)
+
+
+@given(name=NAMES)
+def test_a_field_may_have_any_name(name: str) -> None:
+    (line,) = lines("indicators", pl.DataFrame({"time": [1], name: [0.5]}), (), "time")
+    (point,) = read(line + "\n")
+    assert point.fields == {as_tag(name): 0.5}

@@ -1,4 +1,4 @@
-"""The rules of data quality find the same for any cut and any restart, and what a slow loop finds."""
+"""The rules of data quality and the scorecard find the same for any cut and any restart, and what a slow loop finds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import composite, floats, integers, lists, sampled_from
 
 from examples import examples
 from histories import restarted
-from market_rows import Engine, Row, bar, config_of, hello, quote, trade
+from market_rows import Engine, Row, bar, config_of, goodbye, heartbeat, hello, quote, trade
+from marketpulse.app.scoring.card import Card
+from marketpulse.app.scoring.keeper import ScoreKeeper
 from marketpulse.engine.findings import RULE_NAMES
 from marketpulse.model.quality import DEFAULT_LIMITS
-
-Found = tuple[int, str]
+from score_rows import hours_of, one, plain_apart, plain_coverage, tell
 
 
 @dataclass
@@ -24,9 +26,9 @@ class SlowDoor:
     """Trades as (seconds, price, size), in order of the log; `found` are (index, rule)."""
 
     limits: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
-    found: list[Found] = field(default_factory=list)
+    found: list[tuple[int, str]] = field(default_factory=list)
 
-    def run(self, trades: Sequence[tuple[float, float, float]]) -> list[Found]:
+    def run(self, trades: Sequence[tuple[float, float, float]]) -> list[tuple[int, str]]:
         level = scale = 0.0
         believed_at, seen = -inf, 0
         doubted: list[tuple[float, float]] = []
@@ -130,8 +132,7 @@ def test_the_same_is_found_for_any_cut_and_across_a_restart(seed: int, cut: int,
     expected = told(whole.step(rows))
     first = told(head.step(rows[:cut])) if cut else []
     tail = restarted(head, trim=False) if restarts else head
-    second = told(tail.step(rows[cut:]), cut)
-    by_row = sorted([*first, *second], key=lambda f: (f[0], isinstance(f[1], str)))
+    by_row = sorted([*first, *told(tail.step(rows[cut:]), cut)], key=lambda f: (f[0], isinstance(f[1], str)))
     assert by_row == sorted(expected, key=lambda f: (f[0], isinstance(f[1], str)))
     assert tail.state.tables.quality.tobytes() == whole.state.tables.quality.tobytes()
     assert len(expected) > 0
@@ -157,8 +158,81 @@ def test_trades_are_found_as_the_slow_loop_finds_them(seed: int, apart: float) -
 def test_no_price_is_locked_out_forever(prices: list[float]) -> None:
     rows = [trade("A", i, price, 1.0) for i, price in enumerate(prices)]
     rows += [trade("A", len(prices) + i, 42.0, 1.0) for i in range(6)]
-    result = Engine(DROPPED).step([hello(mode="historical", lateness_ns=0), *rows])
-    refused = {r.row for r in result.refused}
+    refused = {r.row for r in Engine(DROPPED).step([hello(mode="historical", lateness_ns=0), *rows]).refused}
     assert len(rows) not in refused
-    runs = np.diff([0, *(i for i in range(1, len(rows) + 1) if i not in refused), len(rows) + 1])
-    assert runs.max() <= 20
+    assert np.diff([0, *(i for i in range(1, len(rows) + 1) if i not in refused), len(rows) + 1]).max() <= 20
+
+
+SOURCES = ("left", "right")
+KINDS = ("trade", "trade", "trade", "quote", "gap", "quality", "heartbeat", "hello", "goodbye")
+Told = list[tuple[Row, float]]
+
+
+@composite
+def logs(draw: Any) -> Told:
+    """Up to six hours of one partition: late rows, rows ahead of their time, gaps, and all that sources say of themselves."""
+    rows: Told = []
+    now = 3_600.0 * 24
+    for _ in range(draw(integers(1, 60))):
+        now += draw(sampled_from((0.0, 0.3, 20.0, 70.0, 900.0, 5_000.0)))
+        source, symbol = draw(sampled_from(SOURCES)), draw(sampled_from(("AAA", "BBB", "CCC")))
+        seconds = now - draw(sampled_from((0.0, 0.01, 5.0, 130.0, 4_000.0, 40_000.0, -30.0, -4_000.0)))
+        price = draw(sampled_from((10.0, 10.01, 11.5, 250.0)))
+        kind = draw(sampled_from(KINDS))
+        record = {"type": kind, "symbol": symbol, "source": source, "event_time_ns": 0}
+        if kind == "trade":
+            row = trade(symbol, seconds, price, 1.0, source)
+        elif kind == "quote":
+            row = quote(symbol, seconds, price, price + 1, source=source)
+        elif kind == "gap":
+            of = {"from_id": draw(sampled_from("12")), "state": draw(sampled_from(("found", "healed", "open")))}
+            row = {**record, **of, "to_id": "9", "trades": 3, "from_ns": 0, "to_ns": 9, "reason": ""}
+        elif kind == "quality":
+            row = {**record, "rule": "stale"}
+        elif kind == "heartbeat":
+            row = heartbeat(seconds, source, log=now)
+        else:
+            row = hello(source) if kind == "hello" else goodbye(source)
+        rows.append((row, now))
+    return rows
+
+
+def whole(card: Card) -> str:
+    return repr((card.sources(), [card.symbols(source, 10) for source in SOURCES]))
+
+
+@given(rows=logs(), at=lists(integers(0, 60), max_size=5))
+def test_the_card_is_the_same_however_the_log_is_cut(rows: Told, at: list[int]) -> None:
+    together, apart = ScoreKeeper(2, 100), ScoreKeeper(2, 100)
+    tell(together, rows)
+    for begin, end in pairwise([0, *sorted(at), len(rows)]):
+        tell(apart, rows[begin:end])
+    assert whole(Card(apart, hours_of())) == whole(Card(together, hours_of()))
+
+
+@given(rows=logs())
+def test_it_gives_what_a_plain_count_gives(rows: Told) -> None:
+    keeper = ScoreKeeper(2, 100)
+    tell(keeper, rows)
+    card = Card(keeper, hours_of())
+    modes = {row["source"]: row["mode"] for row in card.sources()}
+    for source in (source for source, mode in modes.items() if mode == "live"):
+        assert one(card, source)["coverage"] == plain_coverage(rows, source, 2)
+    if modes == dict.fromkeys(SOURCES, "live"):
+        minutes, median = plain_apart(rows, *SOURCES, 2)
+        assert sum(told["minutes"] for told in card.symbols("left", 10)["disagreements"]) == minutes
+        found = one(card, "left")["disagreement_p50_bps"]
+        assert found is None if median is None else np.isclose(found, median)
+
+
+@given(lags=lists(floats(0.001, 3_000), min_size=1, max_size=200))
+def test_a_percentile_of_the_lag_is_right_to_a_twentieth(lags: list[float]) -> None:
+    rows = [(trade("AAA", 86_400 + i * 1e-3 - lag, 1.0, 1.0), 86_400 + i * 1e-3) for i, lag in enumerate(lags)]
+    keeper = ScoreKeeper(1, 10)
+    tell(keeper, rows)
+    found = one(Card(keeper, hours_of()), "feed")
+    exact = sorted(lags)
+    for name, share in (("lag_p50_ms", 0.5), ("lag_p99_ms", 0.99)):
+        true_ms = 1e3 * exact[max(0, int(np.ceil(share * len(exact))) - 1)]
+        if found[name] is not None:  # a row of days ago makes its source a historical one
+            assert abs(found[name] - max(true_ms, 1.0)) <= 0.06 * max(true_ms, 1.0)

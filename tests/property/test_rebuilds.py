@@ -1,20 +1,25 @@
-"""However late trades, corrections and cancels come: when they are healed, every row is what the sorted, corrected log
-would have given, bit for bit, and is told again only if its bits have changed (docs/semantics.md, 11)."""
+"""However late trades, quotes, corrections and cancels come, inside the window or healed behind it: in the end every
+row is what the sorted, corrected log would have given, bit for bit, and is told again only if its bits have changed
+(docs/semantics.md, 10 to 12)."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import histories
 from examples import examples
 from histories import KINDS, PLACES, History, Last, cut, cuts_of, letters_of, take_revisions, told_tables
-from market_rows import Engine, Row, batch_of, clock, config_of, hello, logged
+from market_rows import MIDNIGHT_NS, Engine, Row, batch_of, clock, config_of, heartbeat, hello, logged, trade
 from marketpulse.alerts.rule import Rule
 from marketpulse.app.healing.history import own_rows, past_of
 from marketpulse.app.late_notices import late_notices
@@ -23,6 +28,7 @@ from marketpulse.app.receipts.lake_rules import lake_rules
 from marketpulse.app.receipts.lake_trades import LakeInputs, recompute, sift
 from marketpulse.app.receipts.recomputed import Gathered
 from marketpulse.engine.config import EngineConfig
+from marketpulse.engine.state import kept_trades
 from marketpulse.kafka.codec import to_tables
 from marketpulse.kafka.rebuild_record import beginning_value, rebuild_values
 from marketpulse.model.market import StringTable
@@ -135,9 +141,7 @@ class Pipeline:
 
 @examples(full=50)
 @given(some=some_histories, once=none_twice, quotes=quotes_late_too, data=st.data())
-def test_what_is_healed_is_as_the_sorted_log(
-    some: History, once: History, quotes: History, data: st.DataObject
-) -> None:
+def test_the_healed_is_as_the_sorted_log(some: History, once: History, quotes: History, data: st.DataObject) -> None:
     """Of a historical source nothing of it is a dead letter, and quotes are healed too."""
     for config in (*CONFIGS, COARSE):
         pipeline, restart = Pipeline(config, data.draw(st.booleans())), data.draw(st.booleans())
@@ -196,3 +200,98 @@ def test_any_cut_and_restart_gives_the_same_rows(history: History, data: st.Data
     for _, part in cut(whole.log, cuts_of(data, whole.log)):
         again.take(list(part), restart=True)
     assert (again.told, again.letters) == (whole.told, whole.letters)
+
+
+INDICATORS = "sma(3),ema(3),rsi(3),macd(2,4,3),vwap,atr(3),volume_sma(3),mid,spread,microprice,imbalance,ofi(2)"
+ANY_CLOCK = 10**14  # the log's own time plays no part here
+TOLD = (
+    *RULES[:3],
+    Rule("swing", "abs(change_pct(close, 1)) > 20", timeframe="1m", symbols=("A",)),
+    Rule("few", "trade_count < 3", severity="info"),
+)
+PLAIN_BARS = config_of(["1s", "5s", "1m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK, alerts=TOLD)
+FILLED_BARS = config_of(["5s", "1m"], "sma(3),ema(3),vwap,spread", fill=True, max_skew_ns=ANY_CLOCK, alerts=TOLD)
+EACH_BAR = config_of(["1s", "1m"], "ema(3),spread", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=TOLD)
+COARSE_BARS = config_of(["3t", "1m"], "ema(3)", max_skew_ns=ANY_CLOCK, alerts=TOLD)
+SHORT = config_of(
+    ["1s", "5s", "1m"], INDICATORS, max_skew_ns=ANY_CLOCK, window_ns=25 * 10**9, window_trades=12, alerts=TOLD
+)
+BARS = config_of(["1m", "5m", "1h"], INDICATORS, max_skew_ns=ANY_CLOCK, alerts=TOLD)
+BARS_EACH = config_of(["1m", "5m", "1h"], "ema(3),vwap", revise_each=True, max_skew_ns=ANY_CLOCK, alerts=TOLD)
+OHLCV = ("open", "high", "low", "close", "volume")
+late_quotes = histories.histories(quote_delays=(0, 0, 0.5, 3, 20, 90))
+
+
+def last_rows(config: EngineConfig, rows: list[Row], cuts: list[int], *, restart: bool = False) -> Last:
+    """The last revision of every bar, indicator row and change of an alert."""
+    engine, last = Engine(config), Last()
+    for _, part in cut(rows, cuts):
+        result = engine.step(part)
+        assert config is SHORT or result.refused == []
+        for table, told in told_tables(engine, result).items():
+            take_revisions(last, table, told.to_pylist())
+        engine = histories.restarted(engine) if restart else engine
+    return last
+
+
+@examples(full=200)
+@given(history=late_quotes, data=st.data())
+def test_any_order_and_any_correction_end_as_the_sorted_log(history: History, data: st.DataObject) -> None:
+    came, meant = history
+    for config in (PLAIN_BARS, FILLED_BARS, EACH_BAR, COARSE_BARS):
+        healed = last_rows(config, came, cuts_of(data, came, 3), restart=data.draw(st.booleans()))
+        assert histories.shown(healed) == histories.shown(last_rows(config, meant, []))
+
+
+@examples(full=100)
+@given(history=late_quotes, data=st.data())
+def test_any_cut_and_restart_gives_the_same_revisions_of_a_short_window(history: History, data: st.DataObject) -> None:
+    came, _ = history
+    assert last_rows(SHORT, came, cuts_of(data, came, 5), restart=True) == last_rows(SHORT, came, [])
+
+
+def bars_by_hand(rows: list[Row]) -> dict[tuple[str, str, int], list[float]]:
+    """Each bar from the next smaller ones in it; where there are none, as its source gave it."""
+    found = {(r["symbol"], r["timeframe"], r["open_time_ns"]): list(r["ohlcv"]) for r in rows if r["type"] == "bar"}
+    for smaller, larger in pairwise(histories.SECONDS):
+        length, groups = histories.SECONDS[larger] * 10**9, defaultdict(list)
+        for symbol, frame, opens in sorted(found):
+            if frame == smaller:
+                groups[symbol, larger, (opens - MIDNIGHT_NS) // length * length + MIDNIGHT_NS].append(
+                    found[symbol, frame, opens]
+                )
+        for key, parts in groups.items():
+            opened, high, low, close, volume = zip(*parts, strict=True)
+            found[key] = [opened[0], max(high), min(low), close[-1], math.fsum(volume)]
+    return found
+
+
+@examples(full=200)
+@given(history=histories.bar_histories(), data=st.data())
+def test_bars_of_sources_in_any_order_end_as_the_sorted_log(history: History, data: st.DataObject) -> None:
+    """However late they are, whatever their lengths, and wherever the log is cut."""
+    came, meant = history
+    for config in (BARS, BARS_EACH):
+        healed = last_rows(config, came, cuts_of(data, came, 4), restart=data.draw(st.booleans()))
+        assert histories.shown(healed) == histories.shown(last_rows(config, meant, []))
+        assert healed == last_rows(config, came, [])
+        if config is BARS:
+            bars = {key: [row[n] for n in OHLCV] for key, row in histories.shown(healed)["bars"].items()}
+            assert bars == {key: pytest.approx(row) for key, row in bars_by_hand(meant).items()}
+
+
+def test_the_window_lets_go_of_what_it_has_left() -> None:
+    engine = Engine(config_of(["1s", "1m"], "ema(3)", window_ns=30 * 10**9, max_skew_ns=ANY_CLOCK))
+    rng = np.random.default_rng(1)
+    for start in range(0, 200_000, 1_000):
+        now = 10 + start / 100
+        late = rng.random(1_000) < 0.1
+        engine.step([trade("A", now + i / 100 - 2.5 * late[i], 1 + i % 7, 1) for i in range(1_000)])
+        engine.step([heartbeat(now + 9)])
+    assert engine.state.tables.window.size <= 16_384, "30 s hold 3,000 trades"
+    assert len(engine.state.told.rows(1)[0]) <= 16_384
+    state = engine.stepper.trim(engine.state)
+    kept = kept_trades(state)
+    assert kept["event_ns"].min() >= MIDNIGHT_NS + (2_009 - 30) * 10**9
+    assert len(kept) <= 4_100
+    assert state.size_bytes() < 8_000_000

@@ -24,7 +24,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from page_reader import NeverReads, PageReader
+from board_rows import NeverReads, PageReader
 from running_up import Up, held
 
 MINUTES = float(os.environ.get("MARKETPULSE_SOAK_MINUTES", "60"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from real_rows import store_real_rows
+from lake_store import store_real_rows
 
 
 @pytest.fixture(scope="session")

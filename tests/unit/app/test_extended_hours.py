@@ -134,23 +134,19 @@ def test_a_kept_table_is_the_one_worked_out_with_its_extended_hours_and_a_torn_o
     assert as_numbers(table_of("XNYS", "extended")) == extended
 
 
-def test_a_kept_table_is_read_without_the_library_that_made_it(cache: Path) -> None:
-    asked_again("XNYS")
-    script = (
-        "import sys\nfrom marketpulse.app.calendars import sessions_of\n"
-        "print(len(sessions_of('XNYS').date) > 8_000, 'pandas' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True False"
-
-
-def test_an_older_month_goes_when_the_newer_is_kept(cache: Path) -> None:
+def test_an_older_month_goes_when_the_newer_is_kept_which_is_read_without_the_library_that_made_it(cache: Path) -> None:
     (cache / "calendars").mkdir(parents=True)
     for name in ("XNYS", "XLON"):
         (cache / "calendars" / f"{name}-2001-01-1-1-1990.npz").write_bytes(b"old, of XLON another's")
     asked_again("XNYS")
     names = [path.name for path in kept_files(cache)]
     assert (len(names), "XNYS-2001-01-1-1-1990.npz" in names) == (2, False)
+    script = (
+        "import sys\nfrom marketpulse.app.calendars import sessions_of\n"
+        "print(len(sessions_of('XNYS').date) > 8_000, 'pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False"
 
 
 def test_without_a_place_to_keep_it_the_table_is_there_all_the_same(cache: Path) -> None:

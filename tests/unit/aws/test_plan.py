@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from cfnlint.api import lint  # type: ignore[import-untyped]
 
-import tutorial_queries
+import athena_queries as tutorial_queries
+from athena_queries import QUERIES as QUERIES_OF_TUTORIALS
 from aws_server import ACCOUNT, REGION, AwsAccount
 from marketpulse.aws import POLICIES, Account, Aws, Place, Step, Wanted, changing, policy, stock_data, wanted_objects
 from marketpulse.aws.athena import named_queries
@@ -25,7 +26,6 @@ from marketpulse.model.tables import TABLES
 from marketpulse.query.from_athena import to_duckdb
 from marketpulse.settings import Settings
 from refused import assert_raises
-from tutorial_queries import QUERIES as QUERIES_OF_TUTORIALS
 
 INDICATORS = ("sma_20", "rsi_14")
 STORED = ("alerts", "bars", "dead_letters", "events", "indicators", "quotes", "stock_data", "trades")

@@ -211,8 +211,7 @@ def parts(covers: int, *trades: tuple[float, float, int, int], identity: str = "
         rows[place]["event_time_ns"], rows[place]["price"], rows[place]["size"] = at(seconds), price, 1
         rows[place]["offset"], rows[place]["side"], rows[place]["venue"] = offset, side, -1
     rows["changed_offset"] = -1
-    history = History("A", covers, NAMES, {"trades": rows})
-    return [logged(value) for value in rebuild_values(history, identity)]
+    return [logged(value) for value in rebuild_values(History("A", covers, NAMES, {"trades": rows}), identity)]
 
 
 def told(engine: Engine, rows: list[Row]) -> list[tuple[Any, ...]]:

@@ -112,8 +112,7 @@ def test_without_the_record_they_would_jump_and_rules_see_earlier_bars_in_the_un
     assert 99 < sma < 102
     texts = {"fell": "change_pct(close, 1) < -20", "crossed": "close crosses_below 0.9 * sma_2"}
     texts |= {"jumped": "volume > 2 * prev(volume)", "beside": "close < 0.8 * close@10s"}
-    rules = tuple(Rule(name, text) for name, text in texts.items())
-    config = config_of(["1s", "10s"], "sma(2)", alerts=rules)
+    config = config_of(["1s", "10s"], "sma(2)", alerts=tuple(Rule(name, text) for name, text in texts.items()))
     calm = [*seconds(*[400.0] * 10), *[trade("A", 10.5 + i, 100.0, 40) for i in range(14)]]
     engine = Engine(config)
     assert engine.alerts(hello(lateness_ns=0), split("A", 10, 4.0), *calm, heartbeat(24)) == []
@@ -249,6 +248,5 @@ def test_a_rebuild_brings_in_what_was_missed() -> None:
     healed = healed.restarted()
     again = healed.step([*seconds(51, 52, first=40), heartbeat(60)])
     ahead = Engine(config)
-    whole = [rows[0], split("A", 2, 4.0), *rows[1:], heartbeat(11), *seconds(101, 102, first=20), heartbeat(31)]
-    ahead.step(whole)
+    ahead.step([rows[0], split("A", 2, 4.0), *rows[1:], heartbeat(11), *seconds(101, 102, first=20), heartbeat(31)])
     assert again.values.tobytes() == ahead.step([*seconds(51, 52, first=40), heartbeat(60)]).values.tobytes()

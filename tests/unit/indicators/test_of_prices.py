@@ -12,8 +12,8 @@ from marketpulse.indicators.bar_columns import CLOSE, HIGH, LOW, NOTIONAL, VOLUM
 from marketpulse.indicators.catalogue import parse_indicators
 from marketpulse.indicators.moments import population_deviation
 from marketpulse.indicators.rolling import add, mean
-from unit.indicators.contract import EXACT, Floats, Tolerance, check, closes, compute, every_daily, minutes, moving
-from unit.indicators.oracles import ORACLES
+from unit.indicators import oracles
+from unit.indicators.oracles import Floats, Tolerance, check, closes, compute, every_daily, moving
 
 NAN = np.nan
 
@@ -80,14 +80,10 @@ def test_macd_meets_two_ema_columns_later_tsi_waits_for_a_move_and_the_deviation
     price = 1e13
     last_bit = np.spacing(price)
     high, low = add(price, 0.0, price + last_bit)
-    window = np.array([[price, price + last_bit]])
-    assert population_deviation(window, 0, 0, 2, mean(high, low, 2)) == last_bit / 2
+    assert population_deviation(np.array([[price, price + last_bit]]), 0, 0, 2, mean(high, low, 2)) == last_bit / 2
 
 
-LARGE_OR_TINY = [(1e13, 1.0), (1e-8, 1e-12), (1.0, 1e-9), (1e-13, 1e-15)]
-
-
-@pytest.mark.parametrize(("level", "tick"), LARGE_OR_TINY)
+@pytest.mark.parametrize(("level", "tick"), [(1e13, 1.0), (1e-8, 1e-12), (1.0, 1e-9), (1e-13, 1e-15)])
 def test_values_are_right_where_prices_are_large_against_their_moves_or_tiny(level: float, tick: float) -> None:
     prices: Floats = level + tick * np.random.default_rng(3).integers(0, 50, 90).astype(np.float64)
     windows = [prices[i - 19 : i + 1] for i in range(19, 90)]
@@ -104,8 +100,7 @@ def test_values_are_right_where_prices_are_large_against_their_moves_or_tiny(lev
 
 def test_on_real_daily_files_indicators_are_what_their_definitions_make_of_others() -> None:
     for bars in every_daily().values():
-        middle = compute("sma(20)", bars)
-        np.testing.assert_array_equal(compute("bbands(20,0)", bars), np.column_stack([middle] * 3))
+        np.testing.assert_array_equal(compute("bbands(20,0)", bars), np.column_stack([compute("sma(20)", bars)] * 3))
         np.testing.assert_array_equal(compute("ultosc(28,14,7)", bars), compute("ultosc(7,14,28)", bars))
         for period in (2, 14, 200):
             angles = np.degrees(np.arctan(compute(f"linearreg_slope({period})", bars)))
@@ -120,8 +115,7 @@ def test_it_is_null_exactly_while_the_window_is_flat(text: str, after: list[floa
     for price in (0.1, 1 / 49, 1e13 / 3, 1e-8 / 7):
         prices = np.full(40, price)
         prices[20] *= 2
-        expected = [*[NAN] * 20, *after, *[NAN] * 15]
-        np.testing.assert_allclose(compute(text, closes(prices)), expected, rtol=within)
+        np.testing.assert_allclose(compute(text, closes(prices)), [*[NAN] * 20, *after, *[NAN] * 15], rtol=within)
 
 
 def test_a_volatility_is_zero_once_its_window_is_flat_forgets_huge_prices_and_does_not_drift() -> None:
@@ -145,8 +139,7 @@ def test_a_volatility_is_zero_once_its_window_is_flat_forgets_huge_prices_and_do
     found = compute("realized_volatility(50)", closes(prices))
     for i in [*range(50, 150), *range(999_900, 1_000_000)]:
         window = prices[i - 50 : i + 1]
-        steps = np.log1p(np.diff(window) / window[:-1])
-        assert found[i] == pytest.approx(math.sqrt(math.fsum(steps**2)), rel=1e-14)
+        assert found[i] == pytest.approx(math.sqrt(math.fsum(np.log1p(np.diff(window) / window[:-1]) ** 2)), rel=1e-14)
 
 
 def test_close_volume_correl_equals_talib_is_zero_of_what_stands_still_and_1_or_minus_1_of_a_line() -> None:
@@ -189,7 +182,7 @@ def test_sums_over_everything_do_not_drift_and_vwap_equals_pandas_by_session_and
     close, volume = np.exp(np.cumsum(rng.normal(0, 0.01, 1_000_000))), 1e9 * rng.random(1_000_000)
     terms = volume[1:] * ((close[1:] - close[:-1]) / close[:-1])
     assert compute("vpt", closes(close, volume=volume))[-1] == pytest.approx(math.fsum(terms), rel=1e-14)
-    bars, days = minutes()
+    bars, days = oracles.minutes()
     frame = pd.DataFrame({"notional": bars[:, NOTIONAL], "volume": bars[:, VOLUME], "day": days})
     sums = frame.groupby("day").cumsum()
     assert len(set(days.tolist())) == 4
@@ -214,7 +207,7 @@ def test_adosc_and_obv_forget_huge_levels_cmf_is_null_without_volume_and_mfi_zer
     found = compute("cmf(3)", closes(np.full(12, 8.0), high=9, low=5, volume=volume))
     np.testing.assert_allclose(found, [NAN] * 2 + [0.5] * 3 + [NAN] * 3 + [0.5] * 4, rtol=1e-14)
     rising = {f"{price}": closes(price * np.arange(1.0, 41.0), volume=0) for price in (0.1, 1e13 / 3, 1e-8)}
-    check("mfi", ORACLES["mfi"][0], "14", EXACT, rising)
+    check("mfi", oracles.ORACLES["mfi"][0], "14", oracles.EXACT, rising)
     found = compute("mfi(14)", closes(moving(8, 60), volume=np.where(np.arange(60) < 30, 1e9 / 7, 0.0)))
     np.testing.assert_array_equal(found[29 + 14 :], 0.0)
     volume = np.ones(2_000)

@@ -48,8 +48,7 @@ def test_storage_is_formatted_once_and_anew_after_a_format_that_was_killed(tmp_p
         put(directory / "bootstrap.checkpoint", b"feat")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        prepare_storage(tmp_path, killed)
+    assert_raises(KeyboardInterrupt, "", prepare_storage, tmp_path, killed)
     assert not (tmp_path / "storage").exists()
     storage = prepare_storage(tmp_path, format_storage)
     first = (storage / "meta.properties").read_text()
@@ -78,9 +77,7 @@ def storage(tmp_path: Path) -> Path:
     return storage
 
 
-def test_a_lost_or_torn_identity_is_restored_and_without_our_copy_both_get_new_ids(
-    tmp_path: Path, storage: Path
-) -> None:
+def test_a_lost_or_torn_identity_is_restored_and_without_a_copy_both_get_new_ids(tmp_path: Path, storage: Path) -> None:
     meta, copy = storage / "meta.properties", tmp_path / "identity.properties"
     old = read_properties(meta)
     for torn in (None, b"", b"version=1\ncluster"):

@@ -20,18 +20,12 @@ from structlog.testing import capture_logs
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka import client
-from marketpulse.kafka.client import (
-    LogProducer,
-    check_clients,
-    client_config,
-    error_of,
-    resolve_bootstrap,
-    source_config,
-)
+from marketpulse.kafka.client import error_of, resolve_bootstrap
 from marketpulse.kafka.client_names import Role, known_properties, max_block_s, understand
 from marketpulse.kafka.topics import Difference, print_commands, topic_specs
 from marketpulse.settings import Settings, load_settings
 from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 from waiting import wait_until
 
 
@@ -40,7 +34,7 @@ def settings(tmp_path: Path, **kafka: Any) -> Settings:
 
 
 def config(tmp_path: Path, role: Any, properties: dict[str, Any], **more: str) -> dict[str, Any]:
-    return client_config(settings(tmp_path, client=properties), role, **more)
+    return client.client_config(settings(tmp_path, client=properties), role, **more)
 
 
 SCRAM = r'org.apache.kafka.common.security.scram.ScramLoginModule required username="alice" password="say \"please\"";'
@@ -83,7 +77,7 @@ def test_a_property_goes_to_clients_that_have_it_producers_first_but_for_what_is
     assert [*kept, consumer["enable.auto.commit"]] == ["all", True, "murmur2_random", False]
 
     def made(**kafka: Any) -> tuple[Any, ...]:
-        config = source_config(settings(tmp_path, **kafka))
+        config = client.source_config(settings(tmp_path, **kafka))
         return tuple(config.get(name) for name in ("compression.type", "linger.ms", "batch.size"))
 
     for_all = {"compression.type": "gzip", "linger.ms": 7}
@@ -118,8 +112,7 @@ def test_the_clouds_signer_is_loaded_by_its_name(tmp_path: Path, monkeypatch: py
     signer = ModuleType("a_clouds_signer")
     signer.__dict__["token"] = lambda text: (f"token for {text}", 0.0)
     monkeypatch.setitem(sys.modules, "a_clouds_signer", signer)
-    made = config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:token"})
-    assert made["oauth_cb"]("me") == ("token for me", 0.0)
+    assert config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:token"})["oauth_cb"]("me") == ("token for me", 0.0)
     with pytest.raises(SettingsError, match=r"package\.module:function"):
         config(tmp_path, "admin", {"oauth_cb": "a_clouds_signer:tokens"})
 
@@ -147,14 +140,12 @@ def test_the_client_library_takes_the_configuration_and_has_every_property_that_
 def test_the_address_comes_from_the_settings_then_from_the_broker_that_runs_on_this_directory(tmp_path: Path) -> None:
     assert resolve_bootstrap(settings(tmp_path)) == "127.0.0.1:9"
     here, run_file = Settings(data_dir=tmp_path), tmp_path / "run" / "broker.json"
-    with pytest.raises(EnvironmentProblem, match="start it with `marketpulse broker`"):
-        resolve_bootstrap(here)
+    assert_raises(EnvironmentProblem, "start it with `marketpulse broker`", resolve_bootstrap, here)
     run_file.parent.mkdir()
     run_file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": "127.0.0.1:5"}))
     assert resolve_bootstrap(here) == "127.0.0.1:5"
     run_file.write_text(json.dumps({"pid": 2**22 + 1, "bootstrap_servers": "127.0.0.1:5"}))  # of a killed one
-    with pytest.raises(EnvironmentProblem):
-        resolve_bootstrap(here)
+    assert_raises(EnvironmentProblem, "", resolve_bootstrap, here)
 
 
 @pytest.mark.parametrize(
@@ -219,18 +210,11 @@ def test_javas_producer_block_is_taken_as_it_is_its_address_and_login_for_every_
     monkeypatch.setenv("MARKETPULSE_KAFKA__CLIENT", '{"sasl.password": "hidden"}')
     monkeypatch.setattr(client, "_left_out", set())
     chosen = load_settings(tmp_path / "marketpulse.toml")
-    check_clients(chosen)
-    made, reader = source_config(chosen, transactional_id="t"), client_config(chosen, "consumer", group_id="g")
-    names = [
-        "compression.type",
-        "linger.ms",
-        "batch.size",
-        "queue.buffering.max.kbytes",
-        "retries",
-        "client.id",
-        "acks",
-    ]
-    assert [str(made[name]) for name in names] == ["snappy", "5.0", "16384", "32768", "3", "prices", "all"]
+    client.check_clients(chosen)
+    made = client.source_config(chosen, transactional_id="t")
+    reader = client.client_config(chosen, "consumer", group_id="g")
+    own = ["compression.type", "linger.ms", "batch.size", "queue.buffering.max.kbytes", "retries", "client.id", "acks"]
+    assert [str(made[name]) for name in own] == ["snappy", "5.0", "16384", "32768", "3", "prices", "all"]
     login = [reader[name] for name in ("bootstrap.servers", "sasl.username", "sasl.password")]
     assert login == ["127.0.0.1:9", "me", "hidden"]
     assert not {"linger.ms", "retries", "compression.type"} & set(reader)
@@ -288,6 +272,6 @@ def test_topics_are_the_contracts_printed_commands_create_them_and_a_difference_
 def test_a_connection_that_could_not_be_made_is_not_one_that_a_producer_lost() -> None:
     refused: list[KafkaError] = []
     nowhere = {"bootstrap.servers": "127.0.0.1:1", "transactional.id": "nobody", "error_cb": refused.append}
-    producer = LogProducer(nowhere)
+    producer = client.LogProducer(nowhere)
     wait_until(lambda: producer.poll(0.1) or refused, "the refused connection is reported")
     assert producer.lost_connection() == ""

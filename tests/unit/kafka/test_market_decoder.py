@@ -226,14 +226,12 @@ def trades(prices: Sequence[float | None], **columns: Any) -> pa.RecordBatch:
 
 
 def test_rows_of_one_or_several_frames_keep_the_order_of_the_log_between_objects() -> None:
-    frame = write_frame(trades([1.0, -1.0, 3.0]))
-    batch, letters = decode([text(GOOD_TRADE), frame, text(GOOD_QUOTE)], frames=[1])
+    batch, letters = decode([text(GOOD_TRADE), write_frame(trades([1.0, -1.0, 3.0])), text(GOOD_QUOTE)], frames=[1])
     assert list(zip(batch.offset.tolist(), batch.row.tolist(), strict=True)) == [(100, 0), (101, 0), (101, 2), (102, 0)]
     assert batch.a.tolist()[:3] == [101.25, 1.0, 3.0]
     assert [(x.reason, x.offset, x.row) for x in letters] == [("bad_price", 101, 1)]
     assert (json.loads(letters[0].value or b"")["price"], trade_ids(batch)[1:3]) == (-1.0, [b"t0", b"t2"])
-    none_said = pa.array([None, []], pa.list_(pa.string()))
-    first = write_frame(trades([1.0, 2.0], conditions=none_said))
+    first = write_frame(trades([1.0, 2.0], conditions=pa.array([None, []], pa.list_(pa.string()))))
     values = [first, text(GOOD_TRADE), write_frame(trades([4.0])), write_frame(trades([5.0]))]
     batch, letters = decode(values, frames=[0, 2, 3])
     assert (letters, batch.rare, batch.a.tolist()) == ([], {}, [1.0, 2.0, 101.25, 4.0, 5.0])

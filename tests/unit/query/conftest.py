@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lake_store import LakeRows
+from lake_store import LakeRows, store_real_rows
 from marketpulse.query.desk import LakeDesk
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
-from real_rows import store_real_rows
 
 
 @pytest.fixture

@@ -1,15 +1,24 @@
-"""Splits and dividends at read time, over a real lake."""
+"""Views over a real lake: splits and dividends at read time; and the tutorials' view, trades, or the smallest bars of a
+symbol that has none."""
 
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from adjusted_rows import DAY_NS, FEB_13_NS, PUBLISHED, bar, event
-from lake_store import LakeRows
+from athena_queries import DAY, MONDAY, QUERIES, answer, bars, ns, trades
+from lake_store import DAY_NS, FEB_13_NS, PUBLISHED, LakeRows, bar, event
 from marketpulse.model.adjusting import Step
+from marketpulse.ports import SqlQuestion
+from marketpulse.query.desk import LakeDesk
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.history import LakeHistory
+from marketpulse.query.to_athena import to_athena
+from marketpulse.query.view_columns import view_columns
+from marketpulse.settings import Settings
 from marketpulse.sources.defaults import bundled
 
 HOUR_NS = 3_600 * 10**9
@@ -123,3 +132,112 @@ def test_the_api_multiplies_by_what_the_views_do(lake: LakeRows, query: LakeQuer
         volumes = [row["volume"] * step.volume for row, step in zip(bars, steps, strict=True)]
         assert volumes == column(query, view, "volume")
     assert [a.value for a in found.actions if a.type == "split"] == [3.0, 7.0, 2.0]
+
+
+class Lake:
+    def __init__(self, folder: Path) -> None:
+        self.rows = LakeRows(Settings(data_dir=folder))
+        self.desk = LakeDesk(self.rows.settings)
+
+    def ask(self, sql: str, **more: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in self.desk.answer(SqlQuestion(sql, **more)).rows.to_pylist()]
+
+    def scans(self, sql: str) -> dict[str, tuple[int, int]]:
+        """By table: files that the query reads, of how many."""
+        return {scan.table: (scan.files, scan.files_in_all) for scan in self.desk.plan(SqlQuestion(sql)).scans}
+
+
+@pytest.fixture
+def feed_lake(tmp_path: Path) -> Iterator[Lake]:
+    feed_lake = Lake(tmp_path)
+    with closing(feed_lake.desk):
+        yield feed_lake
+
+
+def kinds(feed_lake: Lake) -> list[tuple[Any, ...]]:
+    return feed_lake.ask("SELECT symbol, kind, count(*) FROM stock_data GROUP BY ALL ORDER BY ALL")
+
+
+@pytest.fixture(scope="module")
+def feeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A trade feed with the bars that the engine made of it, and a bar feed in two timeframes."""
+    feed_lake = Lake(tmp_path_factory.mktemp("feeds"))
+    feed_lake.rows.add("trades", trades())
+    feed_lake.rows.add("bars", [*bars(), *bars(timeframe="1d", minutes=1440), *bars("TRADES", close=77.0)])
+    with closing(feed_lake.desk):
+        yield feed_lake
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_tutorials_query_gives_the_same_rows_for_a_trade_feed_and_a_bar_feed(feeds: Lake, name: str) -> None:
+    assert feeds.ask(QUERIES[name][0]) == answer(name)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_tutorials_query_put_into_athenas_words_gives_them_too(feeds: Lake, name: str) -> None:
+    assert feeds.ask(to_athena(QUERIES[name][0], view_columns()), dialect="athena") == answer(name)
+
+
+def test_a_column_says_whether_a_row_is_a_trade_or_a_bar(feeds: Lake) -> None:
+    assert kinds(feeds) == [("BARS", "bar", 4), ("TRADES", "trade", 4)]
+    assert feeds.ask("SELECT kind FROM stock_data WHERE symbol IN ('BARS', 'NONE') LIMIT 1") == [("bar",)]
+    assert feeds.ask("SELECT count(*) FROM stock_data WHERE symbol = 'NONE'") == [(0,)]
+
+
+def test_the_smallest_bars_are_by_length_and_bars_by_trades_come_last(feed_lake: Lake) -> None:
+    for symbol, timeframe in (("A", "90s"), ("A", "2m"), ("A", "1d"), ("B", "100t"), ("B", "1d"), ("C", "100t")):
+        feed_lake.rows.add(
+            "bars", bars(symbol, timeframe, close={"90s": 1.0, "1d": 2.0, "100t": 3.0}.get(timeframe, 4.0))
+        )
+    prices = feed_lake.ask("SELECT DISTINCT symbol, price FROM stock_data ORDER BY ALL")
+    assert prices == [("A", 1.0), ("B", 2.0), ("C", 3.0)]
+
+
+def test_a_revised_bar_shows_once_and_a_withdrawn_one_not(feed_lake: Lake) -> None:
+    first, second, third, _ = bars()
+    feed_lake.rows.add("bars", bars())
+    gone = {"open": None, "high": None, "low": None, "close": None, "volume": 0.0, "revision": 1}
+    feed_lake.rows.add("bars", [{**first, "close": 40.0, "revision": 1}, {**second, **gone}])
+    feed_lake.rows.add("bars", [{**first, "close": 50.0, "revision": 2}])
+    prices = "SELECT price FROM stock_data {} ORDER BY timestamp"
+    assert feed_lake.ask(prices.format("")) == [(50.0,), (11.0,), (22.0,)]
+    assert feed_lake.ask(prices.format("WHERE timestamp < '2024-05-07' AND symbol = 'BARS'")) == [(50.0,)]
+    # All its smallest bars withdrawn: the next timeframe is the smallest that has rows.
+    feed_lake.rows.add("bars", [{**third, "timeframe": "1d"}])
+    feed_lake.rows.add("bars", [{**one, **gone, "revision": 3} for one in bars()])
+    assert feed_lake.ask(prices.format("")) == [(11.0,)]
+
+
+def test_one_trade_at_any_time_makes_a_symbol_one_of_trades(feed_lake: Lake) -> None:
+    feed_lake.rows.add("bars", [*bars(), *bars("TRADES")])
+    old = ns(MONDAY - 900 * DAY)
+    feed_lake.rows.add("trades", [{"symbol": "TRADES", "event_time_ns": old, "price": 1.0, "size": 1.0}])
+    for day in range(4):
+        other = {"symbol": ("A", "ZZ")[day % 2], "event_time_ns": ns(MONDAY + day * DAY), "price": 1.0, "size": 1.0}
+        feed_lake.rows.add("trades", [other, {**other, "symbol": "AA"}])
+    recent = f"timestamp >= '{MONDAY:%Y-%m-%d}'"
+    asked = f"FROM stock_data WHERE {recent}"
+    for symbol, rows in (("TRADES", 0), ("BARS", 4)):
+        assert feed_lake.ask(f"SELECT count(*) {asked} AND symbol = '{symbol}'") == [(rows,)]
+    assert feed_lake.ask(f"SELECT DISTINCT symbol {asked} ORDER BY 1") == [("A",), ("AA",), ("BARS",), ("ZZ",)]
+
+
+def test_a_query_that_names_a_symbol_with_trades_and_a_time_reads_no_bars_and_one_file(feed_lake: Lake) -> None:
+    for day in range(5):
+        row = {"symbol": "TRADES", "event_time_ns": ns(MONDAY + day * DAY), "price": 1.0, "size": 1.0}
+        feed_lake.rows.add("trades", [row])
+        feed_lake.rows.add("bars", [bars("TRADES")[0], bars("BARS")[0]])
+    where = "WHERE symbol = '{}' AND timestamp BETWEEN '2024-05-08' AND '2024-05-09'"
+    asked = feed_lake.scans(f"SELECT sum(price) FROM stock_data {where.format('TRADES')}")  # noqa: S608
+    assert asked == feed_lake.scans(f"SELECT sum(price) FROM trades {where.format('TRADES')}") | {"bars": (0, 5)}  # noqa: S608
+    assert asked["trades"] == (1, 5)
+
+
+def test_conditions_on_symbol_and_time_leave_out_files_of_bars_too(feed_lake: Lake) -> None:
+    for row in bars():
+        feed_lake.rows.add("bars", [row])
+    for symbol in ("A", "B"):
+        feed_lake.rows.add("bars", bars(symbol))
+    assert feed_lake.scans("SELECT sum(price) FROM stock_data WHERE symbol = 'A'")["bars"] == (1, 6)
+    asked = "SELECT sum(price) FROM stock_data WHERE symbol = 'BARS' AND timestamp > '2024-05-08'"
+    assert feed_lake.scans(asked)["bars"] == (1, 6)

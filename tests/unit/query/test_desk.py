@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake_store import LakeRows
+from lake_store import LakeRows, real_trades, store
 from marketpulse.catalog import Picture, open_visible
 from marketpulse.catalog.visible import StoredFile
 from marketpulse.errors import ParameterError, QueryRefused
@@ -29,7 +29,6 @@ from marketpulse.query.scan import no_rows, rows_of
 from marketpulse.query.view_columns import view_columns
 from marketpulse.query.views import TABLE_OF, VIEWS
 from marketpulse.settings import Settings
-from real_rows import real_trades, store
 
 
 @pytest.fixture(scope="module")

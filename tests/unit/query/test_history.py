@@ -1,8 +1,11 @@
-"""Pages of bars, the newest rows of every series and the newest alerts, out of a lake, also after revisions."""
+"""Pages of bars, the newest rows of every series and the newest alerts, out of a lake, also after revisions; and out of
+Redis, the same for the same stored stream."""
 
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,16 +14,21 @@ import pytest
 
 from board_rows import SECOND_NS, alert, row
 from lake_store import LakeRows
-from marketpulse.errors import ParameterError
+from marketpulse.clock import ManualClock
+from marketpulse.errors import Fatal, ParameterError, Retryable
 from marketpulse.model.rows import BAR, indicators_schema
-from marketpulse.ports import AlertSpan, BarSpan, SinkBatch
+from marketpulse.ports import AlertSpan, BarSpan, FeedBatch, SinkBatch
 from marketpulse.query.duck import LakeQuery
 from marketpulse.query.history import LakeHistory
 from marketpulse.query.newest_alerts import newest_alerts
 from marketpulse.query.recent import RecentRows
+from marketpulse.query.recent_redis import RecentRowsOfRedis
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.sinks.lake_compaction import FILES_MAX
+from marketpulse.web.board import Board
+from refused import assert_raises
+from valkey_store import ValkeyServer, valkey  # noqa: F401
 
 NAMES = ["sma_20", "vwap"]
 
@@ -47,8 +55,7 @@ def closes(page: pa.Table) -> list[float]:
 
 def test_the_newest_before_a_time_come_oldest_first_with_their_values(lake: LakeRows, history: LakeHistory) -> None:
     assert history.bars(BarSpan("AAA", "1m")).num_rows == 0, "an empty lake has no bars"
-    with pytest.raises(ParameterError):
-        history.bars(BarSpan("AAA", "1x"))
+    assert_raises(ParameterError, "", history.bars, BarSpan("AAA", "1x"))
     add(lake, *minutes("AAA", 9), *minutes("BBB", 9))
     page = history.bars(BarSpan("AAA", "1m", before_ms=300_000, limit=3))
     assert (closes(page), page["sma_20"].to_pylist()) == ([3.0, 4.0, 5.0], [2.5, 3.5, 4.5])
@@ -127,8 +134,7 @@ def test_rows_come_with_the_contracts_schemas_and_say_how_far_each_partition_is_
     sink = open_sink(settings, "lake")
     sink.resume()
     for table, schema in (("bars", BAR), ("indicators", indicators_schema(NAMES))):
-        rows = pa.RecordBatch.from_pylist(series("AAA", "1s", 1, 3), schema)
-        sink.write(SinkBatch(table, table, 2, 5, 8, rows))
+        sink.write(SinkBatch(table, table, 2, 5, 8, pa.RecordBatch.from_pylist(series("AAA", "1s", 1, 3), schema)))
     sink.flush()
     sink.close()
     bars, values = RecentRows(settings, 50).batches()
@@ -243,8 +249,7 @@ def test_a_page_that_starts_gets_the_last_revisions_and_as_many_bars_as_without_
     topics.store([minute(n, float(n)) for n in range(1, 9)])
     topics.store([withdrawn(8, 1), *(minute(7, 70.0 + r, r) for r in range(1, 40))])
     for batch in RecentRows(topics.settings, 3).batches():
-        found = [(r["close"], r["revision"]) for r in batch.rows.to_pylist()]
-        assert found == [(5.0, 0), (6.0, 0), (109.0, 39)]
+        assert [(r["close"], r["revision"]) for r in batch.rows.to_pylist()] == [(5.0, 0), (6.0, 0), (109.0, 39)]
 
 
 def test_of_an_alert_its_last_revision_counts_and_a_withdrawn_one_is_left_out(topics: Topics) -> None:
@@ -258,3 +263,94 @@ def test_of_an_alert_its_last_revision_counts_and_a_withdrawn_one_is_left_out(to
         ("high", 2_000, "raised", 2), ("high", 3_000, "raised", 1), ("up", 1_000, "raised", 0),
     ]  # fmt: skip
     assert len(topics.ask(asked.format("alerts_history"))) == 8
+
+
+COUNT = 50
+
+LENGTHS = {"1s": 1, "1m": 60, "1d": 86_400}
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def both_stores(tmp_path: Path, valkey: ValkeyServer) -> Settings:  # noqa: F811
+    section = valkey.settings(recent_bars=COUNT)
+    return Settings(data_dir=tmp_path, sinks={"redis": section}, serve={"first_picture": "redis"})
+
+
+def store(both_stores: Settings, rows: list[Row], cut: int) -> None:
+    """The same topics into both stores, a record a row."""
+    for which in ("lake", "redis"):
+        sink = open_sink(both_stores, which, ManualClock(10**18))
+        sink.resume()
+        for first in range(0, len(rows), cut):
+            some = rows[first : first + cut]
+            for table, schema in (("bars", BAR), ("indicators", indicators_schema(NAMES))):
+                batch = pa.RecordBatch.from_pylist(some, schema)
+                sink.write(SinkBatch(table, table, 3, first, first + len(some), batch))
+            sink.flush()
+        sink.close()
+
+
+def random_stream(seed: int, length: int) -> list[Row]:
+    """Bars of several series in order of time, some of which are revised, withdrawn, or come late."""
+    chance = random.Random(seed)
+    stream: list[Row] = []
+    told: dict[tuple[str, str, int], Row] = {}
+    clock: dict[tuple[str, str], int] = defaultdict(lambda: 1_699_920_000)
+    for n in range(length):
+        symbol, timeframe = chance.choice(("AAA", "BTC/USD:X", "Ünïcode")), chance.choice(list(LENGTHS))
+        if told and chance.random() < 0.15:
+            old = told[chance.choice(list(told)[-30:])]
+            changed = {**old, "revision": old["revision"] + 1, "close": chance.random() / 3, "sma_20": float(n)}
+            if chance.random() < 0.3:
+                gone = ("open", "high", "low", "close", "volume", "vwap", "sma_20")
+                changed |= dict.fromkeys(gone) | {"trade_count": 0}
+        else:
+            clock[symbol, timeframe] += LENGTHS[timeframe] * chance.choice((1, 1, 1, 3))
+            open_s = clock[symbol, timeframe] - LENGTHS[timeframe] * chance.choice((0, 0, 0, 0, 2))
+            if (symbol, timeframe, open_s * 10**9) in told:
+                continue
+            values = {"sma_20": chance.choice((None, 1 / 7 + n)), "vwap": 1e-17 * n}
+            changed = row(symbol, timeframe, open_s, chance.random() * 1e5, **values)
+        told[changed["symbol"], changed["timeframe"], changed["open_time_ns"]] = changed
+        stream.append(changed)
+    return stream
+
+
+def as_rows(batches: list[FeedBatch]) -> list[tuple[str, str]]:
+    return sorted((b.topic, str(sorted(r.items()))) for b in batches for r in b.rows.to_pylist())
+
+
+def board_of(batches: list[FeedBatch]) -> dict[str, Any]:
+    board = Board(COUNT, clock=ManualClock(2 * 10**18))
+    for batch in batches:
+        board.take(batch)
+    charts = {(s, t): board.chart(s, t) for s in board.symbols() for t in board.timeframes}
+    return {"charts": str(charts), "columns": board.columns(), "quotes": str(board.quote_rows()),
+            "sparks": str(sorted(board.sparks().items())), "timeframes": board.timeframes}  # fmt: skip
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("seed", "cut"), [(1, 900), (2, 37), (3, 45)])
+def test_every_figure_of_the_first_picture_is_what_the_lake_gives(both_stores: Settings, seed: int, cut: int) -> None:
+    store(both_stores, random_stream(seed, 900), cut)
+    lake, quick = RecentRows(both_stores, COUNT), RecentRowsOfRedis(both_stores, COUNT)
+    assert quick.positions() == lake.positions()
+    from_lake, from_redis = list(lake.batches()), list(quick.batches())
+    assert (as_rows(from_redis), board_of(from_redis)) == (as_rows(from_lake), board_of(from_lake))
+
+
+@pytest.mark.integration
+def test_an_empty_store_gives_nothing_rows_their_schemas_and_a_server_away_advice(both_stores: Settings) -> None:
+    recent = RecentRowsOfRedis(both_stores, COUNT)
+    assert (recent.positions(), list(recent.batches())) == ({}, [])
+    store(both_stores, [row("AAA", "1s", 10 + i, 1.0, sma_20=None, vwap=2.0) for i in range(3)], 3)
+    bars, values = RecentRowsOfRedis(both_stores, COUNT).batches()
+    assert (bars.rows.schema, values.rows.schema) == (BAR, indicators_schema(NAMES))
+
+    def with_section(**other: Any) -> RecentRowsOfRedis:
+        section = both_stores.sinks.redis.model_copy(update=other)
+        return RecentRowsOfRedis(Settings(data_dir=both_stores.data_dir, sinks={"redis": section}), COUNT)
+
+    assert_raises(Retryable, "is it running", with_section(url="redis://127.0.0.1:1/0").positions)
+    assert_raises(Fatal, "MARKETPULSE_SINKS__REDIS__PASSWORD", with_section(password=None).positions)

@@ -1,7 +1,11 @@
-"""Where a setting comes from, which source wins, what a mistake in it says, and that no secret stands in a file."""
+"""Where a setting comes from, which source wins, what a mistake in it says, that no secret stands in a file; and the
+pages that list all settings."""
 
 import re
+import runpy
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 from marketpulse import settings as tree
 from marketpulse.errors import SettingsError
 from marketpulse.model.tables import EVENT_TIME_COLUMN
+from marketpulse.settings import load_settings
 from marketpulse.settings.stores import TIMED_TABLES
 from refused import assert_raises
 
@@ -46,20 +51,16 @@ def secret(found: SecretStr | None) -> str | None:
     return None if found is None else found.get_secret_value()
 
 
-def test_the_file_of_the_working_directory_is_read_or_a_named_one_that_exists_else_the_defaults_hold() -> None:
+def test_the_file_of_the_directory_or_a_named_one_is_read_else_the_defaults_hold_and_the_next_load_forgets_it() -> None:
+    tree.load_settings(_partitions(6, Path("mine.toml")))
+    assert tree.load_settings().kafka.partitions == tree.Settings().kafka.partitions == 12
+    assert_raises(SettingsError, "", tree.load_settings, _partitions(-1, Path("mine.toml")))
+    assert tree.Settings().kafka.partitions == 12
     assert tree.load_settings().kafka.partitions == 12
     _partitions(24)
     assert tree.load_settings().kafka.partitions == 24
     assert tree.load_settings(_partitions(6, Path("mine.toml"))).kafka.partitions == 6
     assert_raises(SettingsError, r"nowhere\.toml does not exist", tree.load_settings, Path("nowhere.toml"))
-
-
-def test_what_one_load_read_or_was_refused_is_forgotten_by_the_next_and_by_settings_made_in_code() -> None:
-    tree.load_settings(_partitions(6, Path("mine.toml")))
-    assert tree.load_settings().kafka.partitions == tree.Settings().kafka.partitions == 12
-    with pytest.raises(SettingsError):
-        tree.load_settings(_partitions(-1, Path("mine.toml")))
-    assert tree.Settings().kafka.partitions == 12
 
 
 def test_command_line_wins_over_environment_over_dotenv_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +250,7 @@ def test_the_more_special_name_wins_and_a_sources_token_is_known_by_its_place(mo
     (tree.HttpSettings, {"host": "0.0.0.0"}),  # noqa: S104  (that it is refused)
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(kind: Any, given: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        kind(**given)
+    assert_raises(ValidationError, "", kind, **given)
 
 
 @pytest.mark.parametrize(("variable", "name"), [
@@ -267,3 +267,37 @@ def test_a_symbol_s_bars_come_from_one_origin_and_the_tables_with_a_time_are_tho
     assert_raises(ValidationError, "set trades or bars to false", tree.AlpacaSettings, symbols=("AAPL",), bars=True)
     assert tree.AlpacaSettings(symbols=("AAPL",), trades=False, bars=True).bars
     assert set(TIMED_TABLES) == {table for table, column in EVENT_TIME_COLUMN.items() if column is not None}
+
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def writer() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "write_settings.py")))
+
+
+@pytest.mark.parametrize("name", ["docs/settings.md", "marketpulse.example.toml", ".env.example"])
+def test_the_page_is_what_the_settings_say(writer: SimpleNamespace, name: str) -> None:
+    assert (ROOT / name).read_text() == writer.pages()[ROOT / name], f"run `make docs`: {name} is out of date"
+
+
+def test_every_setting_says_what_it_means(writer: SimpleNamespace) -> None:
+    settings = [s for _, group in writer.sections() for s in group]
+    settings += [s for _, model, _ in writer.SOURCES for s in writer.leaves(model, " ")]
+    assert (len(settings) > 50, [s.name for s in settings if not s.field.description]) == (True, [])
+
+
+def test_the_example_without_its_comments_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    text = (ROOT / "marketpulse.example.toml").read_text()
+    assert tomllib.loads(text) == {}
+    config = tmp_path / "marketpulse.toml"
+    config.write_text(re.sub(r"^# ", "", text, flags=re.MULTILINE))
+    settings = load_settings(config)
+    assert set(settings.sources) == {
+        "my-files", "my-market", "my-topic", "alpha_vantage", "yahoo", "finnhub_bars", "any-vendor", "push", "coinbase", "binance", "alpaca",
+        "polygon", "finnhub", "incident", "pipe",
+    }  # fmt: skip
+    assert settings.kafka.client["linger.ms"] == 5

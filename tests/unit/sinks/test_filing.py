@@ -201,8 +201,7 @@ def of_symbol(symbol: str, period: str, first: int, size: int = SMALL) -> Stored
 
 
 def opened(tmp_path: Path, **section: Any) -> Sink:
-    settings = Settings(data_dir=tmp_path, sinks={"archive": section})
-    return open_archive(settings, ManualClock(1_715_000_000 * 10**9))
+    return open_archive(Settings(data_dir=tmp_path, sinks={"archive": section}), ManualClock(1_715_000_000 * 10**9))
 
 
 def store(sink: Sink) -> None:

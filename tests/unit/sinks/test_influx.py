@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from influx_contract import TOKEN, Contract, serving
-from influx_store import refused_points
+from influx_store import TOKEN, Contract, refused_points, serving
 from log_of_rows import START_NS, batch, stretch
 from marketpulse.errors import Fatal, MarketPulseError, Retryable, SettingsError
 from marketpulse.model.rows import ALERT, BAR, indicators_schema
@@ -58,8 +57,7 @@ def test_rows_are_written_once_by_their_keys(server: Contract) -> None:
         assert (sink.waiting_rows, sink.waiting_bytes) == (0, 0)
         sink.resume()
     assert (closes(server), len(server.fields("trades"))) == ([0.0, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 8.0], 4)
-    by_default = open_influx(InfluxSettings()).tables
-    assert by_default == ("bars", "indicators", "alerts"), "bars and what follows from them"
+    assert open_influx(InfluxSettings()).tables == ("bars", "indicators", "alerts"), "bars and what follows from them"
 
 
 def test_a_withdrawn_bar_has_no_prices_or_says_so(server: Contract) -> None:
@@ -241,8 +239,7 @@ def test_a_server_is_left_alone_as_it_asks_and_no_answer_waited_for(monkeypatch:
         connection = Connection(InfluxSettings(url=server.url, token=SecretStr(TOKEN)))
         now = time.monotonic()
         clock.setattr("marketpulse.sinks.influx_http.time.monotonic", lambda: now)
-        busy = Answer(503, "", {"Retry-After": "7"})
-        assert "it asks for 7 s" in str(connection.guarded(busy, "a write"))
+        assert "it asks for 7 s" in str(connection.guarded(Answer(503, "", {"Retry-After": "7"}), "a write"))
         assert_raises(Retryable, "left alone for 7 s more; nothing is lost", connection.get, "/ping")
         assert server.asked == []
         now += 7

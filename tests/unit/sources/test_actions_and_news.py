@@ -122,8 +122,7 @@ def test_each_is_written_once_over_days_restarts_and_late_words(seed: int) -> No
         found += day_of_all(ledger, day)
         assert all(action.day <= day for _, action in found), "nothing is told ahead of its day"
         kept = ledger.position()
-    wanted = {(symbol, action) for symbol, own in events.items() for action, _ in own}
-    assert sorted(found) == sorted(wanted)
+    assert sorted(found) == sorted({(symbol, action) for symbol, own in events.items() for action, _ in own})
 
 
 def test_a_record_keeps_the_contract_whatever_its_size_is_read_as_vendors_write_and_marked_by_its_id() -> None:
@@ -207,8 +206,7 @@ def test_whatever_comes_is_read_or_set_aside(action: Any, piece: Any) -> None:
         told = vendor.read("AAPL", Answer(action, b"", {}, 1))
         assert all(action.value > 0 and action.day > 0 for action in told.actions)
     for press in PRESS.values():
-        page = press.read("NFLX", Answer(piece, b"", {}, 1))
-        assert all(news.headline and news.news_id for news in page.news)
+        assert all(news.headline and news.news_id for news in press.read("NFLX", Answer(piece, b"", {}, 1)).news)
 
 
 def read_by_yahoo(closes: list[float], received_ns: int, *splits: tuple[int, float]) -> pl.DataFrame:

@@ -392,8 +392,7 @@ def test_plain_trades_are_what_the_general_reader_makes(tmp_path: Path, monkeypa
     "20260102,A,1,1,x", "5,A,1,1,x", f"{T0},A,0x10,1,x", f"{T0},A,1,1", "", f'{T0},A,1,1,"x\ny"',
 ])  # fmt: skip
 def test_a_block_with_any_other_row_is_the_general_readers(tmp_path: Path, line: str) -> None:
-    text = CSV + "\n".join([*LINES[:3], line, *LINES[3:]]) + "\n"
-    assert plain_of(written(tmp_path / "t.csv", text)) is None
+    assert plain_of(written(tmp_path / "t.csv", CSV + "\n".join([*LINES[:3], line, *LINES[3:]]) + "\n")) is None
 
 
 def test_quoted_fields_iso_times_and_mapped_names_are_plain_and_what_settings_change_is_not(tmp_path: Path) -> None:

@@ -222,8 +222,7 @@ def test_a_file_comes_whole_from_good_urls_and_a_fault_says_what_it_was_and_no_s
         assert "SECRET" not in str(found.value)
     assert_raises(Retryable, "could not be fetched", fetch, "http://127.0.0.1:9/a.csv", tmp_path, S3Settings())
     nobody = S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1", path_style=True)
-    with pytest.raises(Retryable):
-        gather(["s3://bucket/folder/"], tmp_path, nobody, lambda: None)
+    assert_raises(Retryable, "", gather, ["s3://bucket/folder/"], tmp_path, nobody, lambda: None)
 
 
 def test_an_object_comes_whole_and_a_folder_is_all_data_files_below_it(s3_bucket: Bucket, tmp_path: Path) -> None:

@@ -271,8 +271,7 @@ def test_a_broker_that_is_away_loses_nothing(topic: TopicInMemory) -> None:
     source, _ = opened(topic)
     topic.send(0, trade(0))
     topic.away = True
-    with pytest.raises(Retryable):
-        source.poll(0.05)
+    assert_raises(Retryable, "", source.poll, 0.05)
     topic.away = False
     assert len(drained(source)[0]) == 1
 
@@ -288,8 +287,7 @@ def test_a_topic_that_went_while_its_first_window_was_sent_is_asked_for_by_what_
         raise Retryable("it does not exist any more")
 
     monkeypatch.setattr(topic, "seek", missing)
-    with pytest.raises(Retryable):
-        opened(topic, '{"stop":{"0":2},"row":1}')
+    assert_raises(Retryable, "", opened, topic, '{"stop":{"0":2},"row":1}')
     assert asked == [{0: 2}]
 
 

@@ -143,8 +143,7 @@ def test_a_repeat_with_the_same_key_is_in_the_log_once_while_it_waits_and_over_a
         pushed.committed()
         assert (answered(pushed, second).status_code, first.result(10).json()["accepted"]) == (200, 1)
     with serving(found.position) as again:
-        repeated = answered(again, sent(again, key="order-1")).json()
-        assert repeated == {"accepted": 0, "rejected": 0, "repeated": True}
+        assert answered(again, sent(again, key="order-1")).json() == {"accepted": 0, "rejected": 0, "repeated": True}
         assert logged(again, key="order-2")[0].json()["accepted"] == 1
 
 
@@ -204,8 +203,7 @@ def test_rows_that_say_nothing_we_know_are_told_so_and_without_token_or_free_por
         answer = answered(pushed, sent(pushed, b'{"colour": "blue"}'))
         assert answer.status_code == 422
         assert "cannot tell" in answer.json()["error"]
-        port = int(pushed.url.rsplit(":", 1)[1].split("/")[0])
-        assert_raises(EnvironmentProblem, "set port", source, port=port)
+        assert_raises(EnvironmentProblem, "set port", source, port=int(pushed.url.rsplit(":", 1)[1].split("/")[0]))
 
 
 WORDS = sampled_from(["AAPL", "2026-03-02T15:00:00Z", "-1", "1m"])

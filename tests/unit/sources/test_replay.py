@@ -43,9 +43,7 @@ def written(path: Path, count: int = 5, more: str = "") -> Path:
     return path / "t.csv"
 
 
-def replay(
-    file: Path, clock: ManualClock | None = None, position: str | None = None, **more: Any
-) -> tuple[ReplaySource, Hello]:
+def replay(file: Path, clock: Any = None, position: str | None = None, **more: Any) -> tuple[ReplaySource, Hello]:
     """A source that has started, and how it said hello."""
     settings = ReplaySettings(files=(str(file),), **{"speed": "max", **more})
     source = ReplaySource(settings, "replay-x", lateness_ns=2 * SECOND, clock=clock or ManualClock(9))
@@ -105,7 +103,7 @@ def test_a_new_beginning_is_another_run_and_what_was_finished_ends_at_once(tmp_p
     assert len(rows(replay(written(tmp_path, 7), position=position)[0].poll(0))) == 7, "files that changed begin anew"
 
 
-def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_that_is_told_to_begin_again(
+def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_told_to_begin_anew(
     tmp_path: Path,
 ) -> None:
     for number, name in enumerate("abc"):
@@ -121,8 +119,7 @@ def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_t
         return [r["price"] for r in rows(polled)], source.left_out, finished, polled.position
 
     (tmp_path / "d.csv").write_text("no rows at all")
-    with pytest.raises(Fatal):
-        run("ad")
+    assert_raises(Fatal, "", run, "ad")
     assert run("ab") == ([1, 2], [], False, position := run("ab")[3]), "the same run may ask again"
     assert run("bc")[:3] == ([3], ["b.csv"], False)
     assert run("b")[:3] == ([], ["b.csv"], True)
@@ -267,8 +264,7 @@ def minute_returns(blocks: list[Block], symbol: int) -> np.ndarray:
     """Of the middle of the book, so that trades at its two sides do not count as moves."""
     own = column(blocks, "symbol") == symbol
     at, middle = column(blocks, "at_s")[own], (column(blocks, "bid") + column(blocks, "ask"))[own]
-    minutes = np.arange(at[0] + 60, at[-1], 60)
-    returns = np.diff(np.log(middle[np.searchsorted(at, minutes) - 1]))
+    returns = np.diff(np.log(middle[np.searchsorted(at, np.arange(at[0] + 60, at[-1], 60)) - 1]))
     low, high = np.quantile(returns, [0.02, 0.98])
     return np.asarray(np.clip(returns, low, high))  # news aside
 

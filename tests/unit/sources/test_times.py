@@ -38,8 +38,7 @@ def ns(moment: datetime) -> int:
 
 
 def utc_of(text: str, zone: str = "UTC") -> int | None:
-    times = parse_times(pl.Series([text]))
-    utc, valid = LocalClock(zone).to_utc(times, np.zeros(1, np.int64), bars=False)
+    utc, valid = LocalClock(zone).to_utc(parse_times(pl.Series([text])), np.zeros(1, np.int64), bars=False)
     return int(utc[0]) if valid[0] else None
 
 
@@ -67,8 +66,7 @@ def test_what_is_no_time_is_not_valid_nanoseconds_survive_and_a_column_may_mix_i
     mixed = parse_times(pl.Series(spellings))
     assert mixed.valid.tolist() == [True, True, False, True, False, True]
     assert [int(t) - ns(MOMENT) for t in mixed.local_ns[mixed.valid]] == [0, 0, 0, 500_000_000]
-    texts_of = (["1/2/2020", "13/2/2020"], ["2/1/2020", "2/13/2020"], ["1/2/2020"])
-    by_day, by_month, either = map(pl.Series, texts_of)
+    by_day, by_month, either = map(pl.Series, (["1/2/2020", "13/2/2020"], ["2/1/2020", "2/13/2020"], ["1/2/2020"]))
     assert [looks_day_first(column) for column in (by_day, by_month, either)] == [True, False, None]
     firsts = [parse_times(column).local_ns[0] for column in (by_day, either)]
     assert firsts == [ns(datetime(2020, month, day, tzinfo=UTC)) for month, day in ((2, 1), (1, 2))]

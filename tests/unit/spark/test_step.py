@@ -83,8 +83,7 @@ def test_the_worked_example_comes_out_record_by_record_with_alerts_of_rules_put_
 
 def by_topic(rows: list[OutputRow]) -> dict[str, list[bytes]]:
     """Each topic's values in order; which topic's rows come first within a batch depends on the cut."""
-    topics = {row.topic for row in rows}
-    return {topic: [row.value for row in rows if row.topic == topic] for topic in topics}
+    return {topic: [row.value for row in rows if row.topic == topic] for topic in {row.topic for row in rows}}
 
 
 def test_any_cut_and_any_order_inside_a_batch_give_every_topic_the_same_rows() -> None:

@@ -146,8 +146,7 @@ def test_symbols_beyond_the_cap_push_out_who_was_silent_longest_and_rows_are_bou
     board = Board(history=500, rows_max=10_000)
     for i in range(100):
         board.take(bars(*(row(f"S{i:03d}", "1m", 60 * j, 1.0) for j in range(300))))
-    held = sum(len(series) for state in board._symbols.values() for series in state.series.values())
-    assert held <= 10_000 * 1.25
+    assert sum(len(series) for state in board._symbols.values() for series in state.series.values()) <= 10_000 * 1.25
     assert all(len(state.series["1m"]) >= 60 for state in board._symbols.values())
 
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-import served_app
+import board_rows
 from board_rows import bars, row
 from marketpulse.clock import ManualClock
 from marketpulse.errors import SettingsError
@@ -88,7 +88,7 @@ def served(token: str | None = RIGHT, **options: Any) -> AbstractContextManager[
     board = Board()
     board.take(bars(row("AAA", "1m", 0, 1.0)))
     serve = ServeSettings(port=0, token=None if token is None else SecretStr(token), **options)
-    return served_app.served(board, serve, PAGE)
+    return board_rows.served(board, serve, PAGE)
 
 
 def with_token(token: str = RIGHT) -> dict[str, str]:
@@ -199,7 +199,7 @@ async def behind(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def ask(headers: dict[str, str] | list[tuple[str, str]], allowed: tuple[str, ...] = ()) -> httpx.Response:
-    return served_app.ask(Guard(behind, allowed), "http://127.0.0.1:8080/", headers=headers)
+    return board_rows.ask(Guard(behind, allowed), "http://127.0.0.1:8080/", headers=headers)
 
 
 def test_loopback_and_allowed_names_are_served_with_a_policy_and_an_ipv6_client_is_its_network() -> None:

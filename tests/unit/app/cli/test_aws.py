@@ -38,8 +38,7 @@ def test_plan_says_what_apply_then_does_and_what_differs_and_destroy_asks(
     assert {"create  glue table        trades", counted} <= set(run("plan"))
     found = json.loads("\n".join(run("plan", "--format", "json")))
     (table,) = [step for step in found["steps"] if (step["kind"], step["name"]) == ("glue table", "trades")]
-    keys = {"symbol": "string", "date": "string"}
-    assert (table["action"], table["wanted"]["partition_keys"]) == ("create", keys)
+    assert (table["action"], table["wanted"]["partition_keys"]) == ("create", {"symbol": "string", "date": "string"})
     assert found["billed"]
     assert found["left_out"] == []
 
@@ -74,8 +73,7 @@ def test_a_fault_says_how_far_it_came_and_a_policy_is_for_a_named_account(monkey
     assert f":{ACCOUNT}:workgroup/marketpulse" in "\n".join(run("policy", "reader"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    named = json.loads("\n".join(run("policy", "writer", "--account", "999999999999")))
-    assert named["Version"] == "2012-10-17"
+    assert json.loads("\n".join(run("policy", "writer", "--account", "999999999999")))["Version"] == "2012-10-17"
     assert_raises(Fatal, "no AWS login", run, "policy", "writer")
 
 

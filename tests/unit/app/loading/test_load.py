@@ -60,7 +60,7 @@ def loaded(home: Path, path: Path, mapping: Mapping | None = None, **more: Any) 
     return load(settings(home), Request([str(path)], mapping or Mapping(), lake_only=True, **more))
 
 
-def test_a_file_is_loaded_once_goes_on_when_it_has_grown_and_is_refused_when_it_is_read_in_another_way(
+def test_a_file_is_loaded_once_goes_on_when_it_has_grown_and_is_refused_when_read_in_another_way(
     tmp_path: Path,
 ) -> None:
     home, path = tmp_path / "d", trades(tmp_path / "t.csv")
@@ -340,6 +340,5 @@ def test_stored_rows_name_lines_the_state_earlier_places_and_only_complete_data_
     complete.take(2, [0.5])
     assert "bars" not in engine.load.hear_goodbye("old", complete=False).rows
     assert engine.load.forming() == 1  # the minute over it holds nothing before the second closes
-    closed = complete.load.hear_goodbye("old", complete=True).rows["bars"]
-    assert closed["timeframe"].to_pylist() == ["1s", "1m"]
+    assert complete.load.hear_goodbye("old", complete=True).rows["bars"]["timeframe"].to_pylist() == ["1s", "1m"]
     assert complete.load.forming() == 0

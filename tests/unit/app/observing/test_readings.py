@@ -264,17 +264,13 @@ def test_what_is_wrong_is_named(last: Look, severity: str, words: str) -> None:
     (log(70_000, p0=0), "note", "catches up: it has 70,000 records"),
     (log(newest_row_ms=62_001), "degraded", "The broker's clock is 2 s ahead of this machine's."),
 ])  # fmt: skip
-def test_the_log_and_how_far_the_engine_is_are_judged_by_partition(
-    now: LogView, severity: str | None, words: str
-) -> None:
+def test_the_log_and_how_far_the_engine_is_are_judged_apart(now: LogView, severity: str | None, words: str) -> None:
     found = findings(look(0), look(60), log=now)
     assert [f.severity for f in found] == ([severity] if severity else [])
     assert all(words in f.what for f in found)
 
 
-def test_a_lag_that_grows_for_half_a_minute_a_store_a_minute_behind_and_many_letters_degrade_it_until_they_end() -> (
-    None
-):
+def test_a_lag_that_grows_for_half_a_minute_a_store_a_minute_behind_and_many_letters_degrade_it_meanwhile() -> None:
     def seen(lags: list[int]) -> list[Look]:
         """A look every 10 s, 100 records a second come."""
         return [

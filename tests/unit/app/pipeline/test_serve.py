@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from board_rows import bars, row
+from marketpulse import settings as tree
 from marketpulse.app.engine_config import engine_config
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline.produce import _Reminder
@@ -27,14 +28,7 @@ from marketpulse.engine.checkpoint import computation
 from marketpulse.errors import Fatal, MarketPulseError, QueryRefused, Retryable, SettingsError
 from marketpulse.kafka.source_counts import SourceCount
 from marketpulse.ports import FeedBatch, PipelineStats, Polled, RejectedInput
-from marketpulse.settings import (
-    AlpacaSettings,
-    AlphaVantageSettings,
-    FinnhubSettings,
-    PolygonSettings,
-    Settings,
-    YahooSettings,
-)
+from marketpulse.settings import AlphaVantageSettings, Settings, YahooSettings
 from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import Health, TelemetryServer
 from moving_feed import MovingFeed
@@ -225,7 +219,9 @@ def quotes(server: VendorServer, symbols: tuple[str, ...], **more: Any) -> Alpha
     return AlphaVantageSettings(symbols=symbols, function="quote", base_url=server.url, **more)
 
 
-def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Path) -> None:
+def test_alpha_vantage_is_asked_with_the_key_within_its_budget_which_no_restart_in_a_loop_overdraws(
+    tmp_path: Path,
+) -> None:
     with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
         _, answer = polled(settings(tmp_path), quotes(server, ("MSFT",)))
         assert [row["close"] for row in answer.batches[0].to_pylist()] == [112.13]
@@ -233,12 +229,12 @@ def test_alpha_vantage_is_asked_with_the_key_and_within_its_budget(tmp_path: Pat
     (file,) = (tmp_path / "budgets").iterdir()
     assert '"spent": 1' in file.read_text()
     assert VENDORS_KEY not in file.name + file.read_text()
-
-
-def test_a_restart_in_a_loop_does_not_overdraw_the_day(tmp_path: Path) -> None:
     with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
         for _ in range(9):
-            polled(settings(tmp_path), quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50))
+            polled(
+                settings(tmp_path / "again"),
+                quotes(server, ("MSFT", "IBM"), requests_per_day=4, requests_per_minute=50),
+            )
         assert len(server.requests) == 2, "a first look at both; of the day's other two none is free at 10:00"
 
 
@@ -254,8 +250,7 @@ def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(t
     with pytest.raises(SettingsError, match=r"set API_KEY in the environment or in \.env"):
         opened(Settings(data_dir=tmp_path, keys={"alpha_vantage": None}), AlphaVantageSettings(symbols=("IBM",)))
     with vendor(scripted(Reply.json({"chart": {"result": None}}, 404))) as server:
-        yahoo = YahooSettings(symbols=("IBM",), base_url=server.url)
-        source, answer = polled(Settings(data_dir=tmp_path), yahoo)
+        source, answer = polled(Settings(data_dir=tmp_path), YahooSettings(symbols=("IBM",), base_url=server.url))
         assert not answer.rejected, "that there are no splits of it is only logged"
         assert [item.reason for item in source.poll(0.0).rejected] == ["bad_answer"]
         assert "marketpulse" in server.requests[0].headers["user-agent"]
@@ -263,8 +258,8 @@ def test_yahoo_needs_no_key_and_alpha_vantage_without_one_says_where_to_put_it(t
 
 
 @pytest.mark.parametrize(("source", "variable"), [
-    (AlpacaSettings(symbols=("IBM",)), "APCA_API_KEY_ID"), (PolygonSettings(symbols=("IBM",)), "POLYGON_API_KEY"),
-    (FinnhubSettings(symbols=("IBM",)), "FINNHUB_API_KEY"),
+    (tree.AlpacaSettings(symbols=("IBM",)), "APCA_API_KEY_ID"), (tree.PolygonSettings(symbols=("IBM",)), "POLYGON_API_KEY"),
+    (tree.FinnhubSettings(symbols=("IBM",)), "FINNHUB_API_KEY"),
 ])  # fmt: skip
 def test_a_feed_without_its_key_says_which_one_it_wants(tmp_path: Path, source: Any, variable: str) -> None:
     clock = ManualClock(NOW_NS)

@@ -121,8 +121,7 @@ def test_heartbeats_are_no_rows_a_source_agrees_with_itself_and_only_so_many_gap
     card = card_of([(quote("AAA", HOUR, 1.0, 2.0), HOUR), (heartbeat(HOUR + 100, log=HOUR + 100), HOUR + 100)])
     found = one(card, "feed")
     assert (found["state"], found["rows"]) == ("live", {"trade": 0, "quote": 1, "bar": 0})
-    nothing = {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
-    assert card.symbols("other", 10) == nothing
+    assert card.symbols("other", 10) == {"from_ms": 0, "to_ms": 0, "symbols": [], "gaps": [], "disagreements": []}
     plain = trade("BTC-USD", HOUR + 6, 1.0, 1.0, venue=None), HOUR + 6
     again = trade("BTC-USD", HOUR + 60, 2.0, 1.0, venue=None), HOUR + 60
     card = card_of([plain, priced("feed", 0.2, 2.0, venue="X"), again])

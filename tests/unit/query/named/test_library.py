@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lake_store import LakeRows
+from lake_store import DAILY, LakeRows, daily, minutes
 from marketpulse.errors import ParameterError
 from marketpulse.ports import SqlAnswer, SqlQuestion
 from marketpulse.query.desk import LakeDesk
@@ -17,15 +17,12 @@ from marketpulse.query.named import NAMED, named
 from marketpulse.query.named.days import Days
 from marketpulse.query.named.library import parse
 from marketpulse.settings import Settings
-from real_rows import DAILY, daily, minutes
 from refused import assert_raises
 
-Row = dict[str, Any]
 
-
-def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[Row]:
+def ask(desk: LakeDesk, name: str, **parameters: Any) -> list[dict[str, Any]]:
     question = SqlQuestion(named=name, parameters={k: str(v) for k, v in parameters.items()})
-    rows: list[Row] = desk.answer(question).rows.to_pylist()
+    rows: list[dict[str, Any]] = desk.answer(question).rows.to_pylist()
     return rows
 
 
@@ -129,8 +126,7 @@ def test_the_volume_profile_is_a_histogram_weighted_by_size(real_desk: LakeDesk)
             assert found[level]["to_price"] == pytest.approx(edges[level], abs=1e-5)
     mine = np.array([found.get(level, {"volume": 0.0})["volume"] for level in range(1, 21)])
     on_edges = np.isclose(chosen["close"].to_numpy()[:, None], edges[None, 1:-1], atol=1e-9).any(axis=1)
-    slack = float(chosen["volume"][on_edges].sum())
-    assert np.abs(mine - volumes).max() <= slack
+    assert np.abs(mine - volumes).max() <= float(chosen["volume"][on_edges].sum())
     assert (mine.sum(), counts.sum()) == (volumes.sum(), len(chosen))
 
 
@@ -172,8 +168,7 @@ def test_the_text_with_its_defaults_gives_the_same_rows_as_the_query_by_name(rea
 ])  # fmt: skip
 def test_a_hostile_text_is_only_ever_a_text(real_desk: LakeDesk, value: str) -> None:
     assert ask(real_desk, "gainers", symbol=value) == []
-    sql = NAMED["gainers"].bound({"symbol": value})
-    assert "symbol LIKE '" + value.replace("'", "''") + "'" in sql
+    assert "symbol LIKE '" + value.replace("'", "''") + "'" in NAMED["gainers"].bound({"symbol": value})
 
 
 @pytest.mark.parametrize(("query", "parameter", "value"), [
@@ -226,8 +221,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDesk]:
 
 
 def answer_of(desk: LakeDesk, name: str, **parameters: Any) -> SqlAnswer:
-    values = {name: str(value) for name, value in parameters.items()}
-    return desk.answer(SqlQuestion(named=name, parameters=values))
+    return desk.answer(SqlQuestion(named=name, parameters={name: str(value) for name, value in parameters.items()}))
 
 
 def changes(answer: SqlAnswer) -> list[tuple[str, float]]:
@@ -279,8 +273,6 @@ def test_no_named_query_loses_a_symbol_because_another_is_newer(desk: LakeDesk, 
      ("Covers 2024-04-08 to 2024-05-07, 30 days, up to each symbol's newest 1d bar. These days have all 1d bars that are stored, "
      "and none of them meets the query; try smaller bars, such as timeframe=1m.")),
 ])  # fmt: skip
-def test_an_empty_answer_says_why_and_what_to_try(
-    desk: LakeDesk, name: str, parameters: dict[str, Any], note: str
-) -> None:
+def test_an_empty_answer_says_why_and_advises(desk: LakeDesk, name: str, parameters: dict[str, Any], note: str) -> None:
     answer = answer_of(desk, name, **parameters)
     assert (answer.rows.num_rows, answer.note) == (0, note)

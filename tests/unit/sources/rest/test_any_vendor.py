@@ -36,8 +36,7 @@ class Fake:
 
     def rows(self, since: int = 0, until: int = 1 << 60) -> list[tuple[int, int]]:
         """(time, price) of what has begun."""
-        last = min(self.clock.now_ns() // 10**9, until)
-        times = range(self.first, last + 1, self.step)
+        times = range(self.first, min(self.clock.now_ns() // 10**9, until) + 1, self.step)
         return [(at, 100 + (at - self.first) // self.step) for at in times if at >= since]
 
     def reply(self, rows: list[Any], body: Any, **more: Any) -> Reply:
@@ -117,8 +116,7 @@ def counted(name: str) -> dict[str, int]:
 def first_rows(
     server: VendorServer, folder: Path, polls: int = 1, **given: Any
 ) -> tuple[list[dict[str, Any]], list[Polled]]:
-    clock = ManualClock((OPEN + 86_400) * 10**9)
-    source = opened(server, clock, folder, **given)
+    source = opened(server, ManualClock((OPEN + 86_400) * 10**9), folder, **given)
     source.start(None)
     answers = [source.poll(0.0) for _ in range(polls)]
     return [row for answer in answers for batch in answer.batches for row in batch.to_pylist()], answers

@@ -68,8 +68,7 @@ def test_a_good_answer_brings_its_json_and_no_key_which_goes_where_it_is_wanted_
 def test_a_fault_that_passes_is_asked_again_after_a_pause(reply: Reply) -> None:
     with vendor(scripted(reply, Reply.json({"good": 1}))) as server:
         rest = client(server)
-        with pytest.raises(TryLater):
-            rest.get("/a")
+        assert_raises(TryLater, "", rest.get, "/a")
         assert rest.ready_in_s() > 0
         assert_raises(TryLater, "not asked", rest.get, "/a")
         assert len(server.requests) == 1, "an eager caller makes no storm"
@@ -404,5 +403,4 @@ def test_nobody_is_asked_before_it_is_due_and_a_rate_or_allowance_that_cannot_be
     wrong = ({"at_once": -1}, {"zone": "Mars/Base"}, {"opens": time(16, 0), "closes": time(9, 30)})
     given_wrong: list[dict[str, Any]] = [{"per_day": 0}, *({"per_day": 5, **more} for more in wrong)]
     for one in given_wrong:
-        with pytest.raises(ParameterError):
-            Allowance(**one)
+        assert_raises(ParameterError, "", Allowance, **one)

@@ -25,6 +25,7 @@ from marketpulse.sources.rest.answer import by_the_status
 from marketpulse.sources.rest.place import read_place, write_place
 from marketpulse.sources.rest.polled import PolledSource
 from marketpulse.telemetry import REGISTRY
+from refused import assert_raises
 from vendor_server import NEW_YORK, Reply, Request, VendorServer, ns, vendor, yahoo_chart
 
 OPEN = ns(2026, 3, 2, 9, 30, zone=NEW_YORK) // 10**9
@@ -40,8 +41,7 @@ class Market:
     def __call__(self, request: Request) -> Reply:
         if self.faults:
             return self.faults.pop(0)
-        symbol = request.path.rpartition("/")[2]
-        if symbol == "NONE":
+        if request.path.rpartition("/")[2] == "NONE":
             return Reply.json({"chart": {"result": None, "error": {"code": "Not Found"}}}, 404)
         now = min(self.clock.now_ns() // 10**9, self.stands_at)
         begin = max(OPEN, int(request.parameters.get("period1", OPEN)) // 60 * 60)
@@ -252,8 +252,7 @@ def test_a_wrong_key_ends_the_source_the_most_symbols_fit_into_one_commit_and_tw
         source = PolledSource(yahoo.Yahoo(settings), client, settings, "yahoo", clock=clock)
         source.start(None)
         for _ in range(3):
-            with pytest.raises(WrongKey):
-                source.poll(1.0)
+            assert_raises(WrongKey, "", source.poll, 1.0)
         assert len(server.requests) == 1
     rng = random.Random(5)
     names = {"".join(rng.choices(ascii_uppercase, k=5)) for _ in range(1_000)}
@@ -350,8 +349,7 @@ def test_a_place_is_read_as_it_was_written(until: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("other", ['{"files": "x", "row": 3}', "1:", "1:zzzz", "2:abc", ""])
 def test_another_sources_position_is_refused(other: str) -> None:
-    with pytest.raises(Fatal, match="not one of a polled source"):
-        read_place(other)
+    assert_raises(Fatal, "not one of a polled source", read_place, other)
     clock = ManualClock((OPEN + 600) * 10**9)
     with vendor(Market(clock)) as server, pytest.raises(Fatal, match="a name of its own"):
         opened(server, clock, ["A"], other)

@@ -3,7 +3,6 @@
 import json
 import random
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +49,7 @@ def opened(exchange: Exchange, position: str | None = None, **more: Any) -> Live
     return source
 
 
-def all_of(
-    exchange: Any, position: str | None = None, before: Sequence[Any] = (), **more: Any
-) -> tuple[Rows, str | None]:
+def all_of(exchange: Any, position: str | None = None, before: Any = (), **more: Any) -> tuple[Rows, str | None]:
     """(the rows, the newest position) of a source that runs until it has, with those before, all that trades."""
     source, rows = opened(exchange, position, **more), [*before]
     position, _ = gathered(source, len(exchange.tape), rows)

@@ -1,21 +1,30 @@
-"""/api/alerts over a real lake and the newest alerts of the log."""
+"""/api/alerts over a real lake and the newest alerts of the log; and its rules on the real server: what is asked, what
+is refused, and who may change one."""
 
+import dataclasses
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
-from board_rows import alerts, bars, row
+from alert_rows import DeskInMemory
+from board_rows import alerts, app_of, ask, bars, row, served
 from lake_store import LakeRows
+from marketpulse.alerts.rule import Rule
 from marketpulse.ports import AlertSpan, FeedBatch
 from marketpulse.query.history import LakeHistory
 from marketpulse.settings import Settings
 from marketpulse.web.board import Board
 from marketpulse.web.rest.alert_rows import RecentAlerts
+from marketpulse.web.rest.alert_rules import BODY_MAX, TRIALS_WAITING, AlertRulesApi
 from marketpulse.web.rest.stored import Stored
-from served_app import app_of, ask
+from waiting import wait_until
 
 
 def alert(minute: int, state: str = "raised", revision: int = 0, **other: Any) -> dict[str, Any]:
@@ -28,8 +37,6 @@ def alert(minute: int, state: str = "raised", revision: int = 0, **other: Any) -
 
 
 class Site:
-    """The application over a lake and recent alerts."""
-
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
         self.lake = LakeRows(self.settings)
@@ -101,8 +108,7 @@ def test_what_is_stored_tells_its_place_in_the_log_as_what_is_live(site: Site) -
     place = alert(0)["receipt"] | {"partition": 3, "last_offset": 2**40}
     site.lake.add("alerts", [alert(0, receipt=place)])
     site.tell(alert(1, receipt=place))
-    told = site.get().json()["alerts"]
-    assert [(one["partition"], one["last_offset"]) for one in told] == [(3, 2**40)] * 2
+    assert [(one["partition"], one["last_offset"]) for one in site.get().json()["alerts"]] == [(3, 2**40)] * 2
 
 
 def test_each_filter_leaves_what_it_names(site: Site) -> None:
@@ -141,3 +147,152 @@ def test_the_highest_revision_stays_in_whichever_order_rows_come_and_only_so_man
     recent.take(told((1, 0, "raised"), (2, 0, "raised")), 1)
     recent.take(told((1, 1, "cleared"), (3, 0, "raised")), 2)
     assert states(recent) == [(1, "cleared"), (3, "raised")]
+
+
+HIGH = {"expression": "close > 100"}
+TRIAL = {"rule": {"name": "x", **HIGH}, "from_ms": 0, "to_ms": 10}
+
+
+class RulesSite:
+    def __init__(self, desk: DeskInMemory, client: httpx.Client) -> None:
+        self.desk, self.client = desk, client
+        self.origin = {"origin": str(client.base_url).rstrip("/")}
+
+    def rules(self) -> httpx.Response:
+        return self.client.get("/api/alerts/rules")
+
+    def match(self, name: str) -> dict[str, str]:
+        """What names the version of a rule that was read."""
+        version = next(rule["version"] for rule in self.rules().json()["rules"] if rule["name"] == name)
+        return {"if-match": f'"{version}"'}
+
+    def put(self, name: str, rule: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+        return self.client.put(f"/api/alerts/rules/{name}", json={"rule": rule}, headers={**self.origin, **headers})
+
+    def trial(self, name: str) -> Any:
+        return self.client.get(f"/api/alerts/try/{name}").json()
+
+    def start(self, name: str, timeout_s: float = 60) -> httpx.Response:
+        """On a connection of its own."""
+        return httpx.post(f"{self.client.base_url}api/alerts/try", json={**TRIAL, "id": name}, timeout=timeout_s)
+
+
+@pytest.fixture
+def editor(tmp_path: Path) -> Iterator[RulesSite]:
+    engine = {"timeframes": ("1s", "1m"), "indicators": "rsi(14)", "calendar": "24x7"}
+    desk = DeskInMemory(Settings(data_dir=tmp_path, engine=engine), (Rule("low", "close < 5"),))
+    api = AlertRulesApi(lambda: desk)
+    with served(routers=[api.router()]) as client, closing(api):
+        yield RulesSite(desk, client)
+
+
+def test_a_rule_is_put_edited_muted_and_removed_each_on_the_version_that_was_read(editor: RulesSite) -> None:
+    new = {"if-none-match": "*"}
+    made = editor.put("high", HIGH, new)
+    assert (made.status_code, made.json()["said"]) == (200, "rule 'high' is put")
+    assert made.json()["offsets"] == [41, 41, 41, 41]
+    first = editor.match("high")
+    assert editor.put("high", {**HIGH, "severity": "critical"}, first).status_code == 200
+    late = editor.put("high", {**HIGH, "severity": "info"}, first)
+    assert (late.status_code, "somebody else has changed" in late.json()["error"]) == (412, True)
+    assert editor.put("high", HIGH, new).status_code == 412
+    headers = {**editor.origin, **editor.match("high")}
+    assert editor.client.post("/api/alerts/rules/high/mute", json={"muted": True}, headers=headers).status_code == 200
+    assert editor.desk.running["high"] == Rule("high", "close > 100", severity="critical", muted=True)
+    gone = editor.client.delete("/api/alerts/rules/high", headers={**editor.origin, **editor.match("high")})
+    assert (gone.status_code, "high" in editor.desk.running) == (200, False)
+
+
+@pytest.mark.parametrize(("headers", "status", "said"), [
+    ({}, 403, "changes are taken from the page alone"),
+    ({"origin": "http://127.0.0.1:9"}, 403, "this Origin may not ask here"),
+    ({"origin": "null"}, 403, "this Origin may not ask here"),
+    ({"own": "", "sec-fetch-site": "cross-site"}, 403, "another site's page"),
+    ({"own": "", "if-match": "*"}, 428, "say which version is changed"),
+    ({"own": ""}, 428, "If-None-Match: * for a new rule"),
+])  # fmt: skip
+def test_only_this_page_changes_a_version_it_names(
+    editor: RulesSite, headers: dict[str, str], status: int, said: str
+) -> None:
+    sent = {k: v for k, v in headers.items() if k != "own"} | (editor.origin if "own" in headers else {})
+    put: tuple[str, str, dict[str, Any] | None] = ("PUT", "", {"rule": HIGH})
+    for method, path, body in (put, ("POST", "/mute", {"muted": True}), ("DELETE", "", None)):
+        answer = editor.client.request(method, f"/api/alerts/rules/low{path}", json=body, headers=sent)
+        assert answer.status_code == status, (method, answer.text)
+        assert method != "PUT" or said in answer.text
+    assert editor.desk.running["low"] == Rule("low", "close < 5")
+
+
+@pytest.mark.parametrize(("body", "status", "said"), [
+    (b"{", 400, "not JSON"), (b"[]", 400, "the body is a JSON object"), (b"{}", 400, "say which rule"),
+    (b'{"rule": {"expression": "clse > 1"}}', 400, "unknown column 'clse'"),
+    (b'{"rule": {"expression": "close > 1", "colour": 1}}', 400, "unknown field 'colour'"),
+    (b'{"rule": {"name": "old", "expression": "close > 1"}}', 400, "named 'old', the address 'new': write one name"),
+    (b" " * (BODY_MAX + 1), 413, "longer than 300,000 bytes"),
+])  # fmt: skip
+def test_a_body_that_is_no_rule_is_refused_with_what_to_do(
+    editor: RulesSite, body: bytes, status: int, said: str
+) -> None:
+    headers = {**editor.origin, "content-type": "application/json", "if-none-match": "*"}
+    answer = editor.client.put("/api/alerts/rules/new", content=body, headers=headers)
+    assert (answer.status_code, said in answer.json()["error"]) == (status, True)
+    plain = editor.client.post("/api/alerts/check", content=b"rule=1")
+    assert (plain.status_code, "application/json" in plain.json()["error"]) == (400, True)
+
+
+def test_a_fault_comes_with_its_character_a_log_away_is_said_and_too_many_trials_come_again(editor: RulesSite) -> None:
+    found = editor.client.post("/api/alerts/check", json={"rule": {"name": "x", "expression": "rsi_15 < 30"}}).json()
+    message = "unknown column 'rsi_15'; did you mean 'rsi_14'?"
+    assert found["faults"] == [{"field": "expression", "message": message, "at": 0}]
+    assert editor.client.get("/api/alerts/language").json()["timeframes"] == ["1s", "1m"]
+    editor.desk.away = True
+    answer = editor.rules()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "wait until it is back" in answer.json()["error"]
+    editor.desk.away = False
+    assert editor.rules().status_code == 200
+    editor.desk.held = threading.Event()
+    names = [f"t{n}" for n in range(TRIALS_WAITING + 1)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        waiting = [pool.submit(editor.start, name) for name in names]
+        wait_until(lambda: all(editor.trial(name)["running"] for name in names))
+        refused = editor.client.post("/api/alerts/try", json=TRIAL)
+        assert (refused.status_code, refused.headers["retry-after"], editor.rules().status_code) == (429, "1", 200)
+        editor.desk.held.set()
+        assert [future.result().status_code for future in waiting] == [200] * len(names)
+
+
+def test_a_trial_says_how_far_it_is_and_is_stopped_also_by_a_client_that_goes_away(editor: RulesSite) -> None:
+    editor.desk.held = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(editor.start, "one")
+        wait_until(lambda: editor.trial("one").get("total"))
+        assert editor.trial("one") == {"running": True, "done": 3, "total": 10}
+        assert editor.client.delete("/api/alerts/try/one").json() == {"stopped": "one"}
+        answer = running.result()
+    assert (answer.status_code, answer.json()["kind"], editor.trial("one")) == (409, "cancelled", {"running": False})
+    with pytest.raises(httpx.ReadTimeout):
+        editor.start("gone", timeout_s=0.5)
+    wait_until(lambda: not editor.trial("gone")["running"])
+    editor.desk.held = None
+    whole = editor.client.post("/api/alerts/try", json=TRIAL).json()
+    assert (whole["firings"], whole["rows"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"from_ms": "x"}, {"from_ms": -1}, {"to_ms": True}, {"symbols": "A"}, {"symbols": [1]}, {"id": "a b"}, {"from_ms": 11}]
+)  # fmt: skip
+def test_a_trial_that_cannot_be_is_refused(editor: RulesSite, change: dict[str, Any]) -> None:
+    assert editor.client.post("/api/alerts/try", json={**TRIAL, **change}).status_code == 400
+
+
+def test_the_description_says_what_a_change_takes_and_how_it_may_be_refused(editor: RulesSite) -> None:
+    paths = editor.client.get("/api/openapi.json").json()["paths"]
+    put = paths["/api/alerts/rules/{name}"]["put"]
+    assert {"412", "413", "422", "428"} <= set(put["responses"])
+    assert [one["name"] for one in put["parameters"]] == ["name", "If-Match", "If-None-Match"]
+    body = put["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]["rule"]["properties"]) == {field.name for field in dataclasses.fields(Rule)}
+    jsonschema.validate({"rule": {"name": "high", **HIGH}}, body)
+    for path, method in (("/api/alerts/check", "post"), ("/api/alerts/try", "post")):
+        assert paths[path][method]["requestBody"]["required"], path

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from board_rows import bars, indicators, live, row
+from board_rows import bars, indicators, live, row, served
 from lake_store import LakeRows
 from marketpulse.errors import QueryCancelled, Retryable
 from marketpulse.model.adjusting import Adjustments
@@ -29,7 +29,6 @@ from marketpulse.web.rest.seamless import Stretch, stretch
 from marketpulse.web.rest.stored import AT_ONCE, WAITING_MAX, Stored
 from marketpulse.web.series import BAR_COLUMNS, CLOSE
 from marketpulse.web.turns import Turns
-from served_app import served
 
 NAMES = ["sma_20", "vwap"]
 
@@ -155,8 +154,7 @@ def test_the_forming_bar_ends_the_page_until_it_is_stored_and_values_come_from_b
     board.take(live(["sma_2"], row("AAA", "1m", 120, 7.0, sma_2=1.0)))
     found = found_in(board, [bar(0, 0), bar(1, 0)])
     assert [(r[CLOSE], r[9]) for r in found.rows] == [(0.0, 0.0), (100.0, 0.0), (7.0, -1.0)]
-    closed = found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)])
-    assert [(r[CLOSE], r[9]) for r in closed.rows][-1] == (200.0, 0.0)
+    assert [(r[CLOSE], r[9]) for r in found_in(board, [bar(0, 0), bar(1, 0), bar(2, 0)]).rows][-1] == (200.0, 0.0)
     board = Board()
     board.take(indicators(["sma_2"], row("AAA", "1m", 60, 1.0, sma_2=9.0)))
     board.take(bars(bar(1, 0), bar(2, 0)))
