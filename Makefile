@@ -72,7 +72,7 @@ test-trino: dev
 	@PYTHONPATH=.venv/java-packages $(BIN)/pytest tests/trino -v $(ARGS)
 
 mutants: dev
-	@PYTHONPATH=tests $(BIN)/python -m seeded_faults.run $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python .ci/mutants.py $(ARGS)
 
 SEEDS = 100
 MINUTES = 60

@@ -84,6 +84,7 @@ class KafkaProxy:
         self._begun, self._has_ended = 0, True
         self._ways: set[asyncio.Future[None]] = set()  # of all connections, both ways of each
         self.late: Counter[int] = Counter()
+        self.hides_brokers = False  # from answers about the cluster, as one that is fenced does
         self._server: asyncio.Server
         self._port = 0
 
@@ -171,8 +172,11 @@ class KafkaProxy:
         there, here = (host + _PORT.pack(port) for port in (self._broker[1], self._port))
         while True:
             frame = await _read_frame(broker)
-            if apis.pop(_SIZE.unpack_from(frame, _SIZE.size)[0], None) in (METADATA, FIND_COORDINATOR):
+            api = apis.pop(_SIZE.unpack_from(frame, _SIZE.size)[0], None)
+            if api in (METADATA, FIND_COORDINATOR):
                 frame = frame.replace(there, here)
+            if api == METADATA and self.hides_brokers:
+                frame = _without_its_broker(frame)
             writer.write(frame)
             await writer.drain()
 
@@ -192,6 +196,18 @@ class KafkaProxy:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await _read_frame(reader)
         writer.close()
+
+
+def _without_its_broker(frame: bytes) -> bytes:
+    """The Metadata answer (version 9 to 12) of a broker alone, as it is while that is fenced: no broker, no controller.
+
+    size, correlation id, tags, throttle time (13 bytes) | brokers: count + 1 = 2, one of 20 bytes | cluster id | controller
+    """
+    assert frame[13] == 2
+    body = bytearray(frame[_SIZE.size : 13] + b"\1" + frame[34:])
+    controller = 10 + body[10]  # the cluster id's length + 1 stands before it
+    body[controller : controller + 4] = _SIZE.pack(-1)
+    return _SIZE.pack(len(body)) + bytes(body)
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:

@@ -1,4 +1,5 @@
-"""Requests of transactions that are lost, come late or come twice, by seed: every row is there once, in order."""
+"""Requests of transactions that are lost, come late or come twice, by seed: every row is there once, in order. And an
+answer about the cluster that names no broker."""
 
 import os
 import threading
@@ -20,10 +21,12 @@ from marketpulse.app.pipeline import working
 from marketpulse.errors import Fatal
 from marketpulse.kafka import transaction
 from marketpulse.kafka.broker import EmbeddedBroker
-from marketpulse.kafka.client import connected_to
+from marketpulse.kafka.client import LogProducer, client_config, connected_to
+from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.settings import Settings
 from marketpulse.telemetry import Health
 from summing_worker import Numbers, SummingWorker, draw_numbers, sums_of, write_numbers, written_sums
+from waiting import wait_until
 
 PARTITIONS, NUMBERS = 2, 40
 AT_ONCE = 8  # a schedule waits most of its time
@@ -121,3 +124,25 @@ def test_requests_of_transactions_that_are_lost_late_or_doubled_lose_and_double_
     assert not wrong, f"seeds {sorted(wrong)}; {next(iter(wrong.values()))}"
     for api in (END_TXN, TXN_OFFSET_COMMIT, INIT_PRODUCER_ID):
         assert late[api] > 0
+
+
+def test_clients_go_on_after_the_cluster_said_that_it_has_no_broker(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    topic = BareTopic(broker.bootstrap, f"hidden-{uuid.uuid4().hex[:8]}")
+    topic.make(1)
+    with KafkaProxy(broker.bootstrap, Schedule(0, most=0)) as proxy:
+        settings = connected_to(Settings(data_dir=tmp_path), proxy.address)
+        producer = LogProducer(client_config(settings, "producer"))
+        consumer = LogConsumer(settings, client_config(settings, "consumer", group_id="own"))
+        consumer.assign([TopicPartition(topic.name, 0, 0)])
+
+        def passes(value: bytes) -> None:
+            producer.produce(topic.name, value)
+            wait_until(lambda: producer.poll(0) >= 0 and (got := consumer.poll(0.2)) and got.value() == value)
+
+        passes(b"before")
+        proxy.hides_brokers = True
+        assert producer.list_topics(timeout=10).brokers == consumer.list_topics(timeout=10).brokers == {}
+        proxy.hides_brokers = False
+        passes(b"after")
+        consumer.close()
+        assert producer.flush(10) == 0

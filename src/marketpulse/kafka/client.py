@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX, Role, understand
+from marketpulse.kafka.handle import remind_of_brokers
 from marketpulse.settings import KafkaProducerSettings, Settings
 from marketpulse.settings.blocks import Value, is_login
 from marketpulse.telemetry import BROKER_ERRORS, get_logger
@@ -57,6 +58,7 @@ _BOTH: dict[str, Value] = {
     "enable.metrics.push": False,
     "allow.auto.create.topics": False,
 }
+_LOOK_EVERY_S = 1.0
 _QUIET_S = 10.0  # the same error is logged at most this often
 
 
@@ -186,6 +188,7 @@ class LogProducer(Producer):
                 "socket.max.fails": 1,
             }
         super().__init__(config)
+        self._bootstrap, self._look_at = config["bootstrap.servers"], 0.0
 
     def lost_connection(self) -> str:
         """How this transactional producer lost a connection since its newest transaction began; empty if it lost none.
@@ -204,6 +207,9 @@ class LogProducer(Producer):
         super().begin_transaction()
 
     def poll(self, timeout: float = -1) -> int:
+        if (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + _LOOK_EVERY_S
+            remind_of_brokers(self, self._bootstrap)
         try:
             return super().poll(timeout)
         except SystemError as error:

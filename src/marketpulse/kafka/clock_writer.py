@@ -4,7 +4,7 @@ import threading
 
 from confluent_kafka import KafkaException, Producer
 
-from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.client import LogProducer, client_config, error_of
 from marketpulse.settings import Settings
 from marketpulse.telemetry import get_logger
 
@@ -41,7 +41,7 @@ class ClockWriter:
             self._thread.join(5)
 
     def _write(self) -> None:
-        producer = Producer(client_config(self._settings, "producer", linger_ms=0, message_timeout_ms=5_000))
+        producer = LogProducer(client_config(self._settings, "producer", linger_ms=0, message_timeout_ms=5_000))
         topic, count = self._settings.topic("market"), 0
         while not self._closed.wait(self._settings.process.clock_ms / 1_000):
             count = count or _count_partitions(producer, topic)

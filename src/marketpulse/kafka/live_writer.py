@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from confluent_kafka import Producer
 
-from marketpulse.kafka.client import client_config
+from marketpulse.kafka.client import LogProducer, client_config
 from marketpulse.kafka.row_sender import RowSender
 from marketpulse.kafka.row_writer import RowWriter
 from marketpulse.model.market import Ints
@@ -24,7 +23,7 @@ class LiveWriter:
         self._began_ns = began_ns
         self._topic = settings.topic("live")
         self._writer = RowWriter(fields)
-        self._producer = Producer(
+        self._producer = LogProducer(
             client_config(
                 settings, "producer", linger_ms=1, acks=1, enable_idempotence=False,
                 queue_buffering_max_messages=_QUEUE_MAX, message_timeout_ms=2_000,

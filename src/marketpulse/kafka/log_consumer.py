@@ -40,6 +40,7 @@ from confluent_kafka import (
 
 from marketpulse.errors import Fatal, Retryable
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
+from marketpulse.kafka.handle import remind_of_brokers
 from marketpulse.kafka.unreadable import UNREADABLE, Unreadable, find_silent, find_unreadable, too_large
 from marketpulse.kafka.unreadable_letters import write_dead_letters
 from marketpulse.settings import Settings
@@ -243,6 +244,7 @@ class LogConsumer(Consumer):
         if now < self._watch_at:
             return
         self._watch_at = now + _WATCH_EVERY_S
+        remind_of_brokers(self, self._config["bootstrap.servers"])
         stands: dict[Place, tuple[int, float]] = {}
         for place, at in self._positions().items():
             offset, since = self._stands_since.get(place, (at, now))

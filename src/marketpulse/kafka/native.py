@@ -3,9 +3,6 @@
 The Python client makes an object for each record that it reads, and a call for each that it writes:
 1.9 µs and 2.1 µs of the interpreter's thread. Here kernels walk the library's own memory instead (0.3 µs
 each). Everything else, such as groups, transactions, errors and settings, stays with the client.
-
-Of the library only its public interface is used, which is stable (rdkafka.h); of the client one fact that
-is not public: that its objects begin with the library's handle (tests/unit/kafka/test_records.py).
 """
 
 import ctypes
@@ -13,19 +10,11 @@ from collections.abc import Callable
 from ctypes import c_char_p, c_int, c_int32, c_size_t, c_ssize_t, c_void_p
 from typing import Any, cast
 
-from confluent_kafka import Consumer, Producer, cimpl
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-_LIBRARY = ctypes.CDLL(cimpl.__file__)  # the client's module leads to the library that it is linked with
-
-
-def _function(name: str, result: Any, *arguments: Any) -> Any:
-    found = getattr(_LIBRARY, name)
-    found.restype, found.argtypes = result, arguments
-    return found
-
+from marketpulse.kafka.handle import function_of
 
 # Places in rd_kafka_message_t.
 ERROR, PARTITION, PAYLOAD, LENGTH, KEY, KEY_LENGTH, OFFSET = 0, 16, 24, 32, 40, 48, 56
@@ -40,30 +29,25 @@ class MessageHead(ctypes.Structure):
     )  # fmt: skip
 
 
-client_name = _function("rd_kafka_name", c_char_p, c_void_p)
-last_error = _function("rd_kafka_last_error", c_int)
-fatal_error = _function("rd_kafka_fatal_error", c_int, c_void_p, c_char_p, c_size_t)
-queue_new = _function("rd_kafka_queue_new", c_void_p, c_void_p)
-queue_destroy = _function("rd_kafka_queue_destroy", None, c_void_p)
-queue_of_partition = _function("rd_kafka_queue_get_partition", c_void_p, c_void_p, c_char_p, c_int32)
-queue_forward = _function("rd_kafka_queue_forward", None, c_void_p, c_void_p)
-consume = _function("rd_kafka_consume_batch_queue", c_ssize_t, c_void_p, c_int, c_void_p, c_size_t)
-message_error = _function("rd_kafka_message_errstr", c_char_p, c_void_p)
-message_headers = _function("rd_kafka_message_headers", c_int, c_void_p, c_void_p)
-message_timestamp = _function("rd_kafka_message_timestamp", ctypes.c_int64, c_void_p, c_void_p)
-message_destroy = _function("rd_kafka_message_destroy", None, c_void_p)
-last_header = _function("rd_kafka_header_get_last", c_int, c_void_p, c_char_p, c_void_p, c_void_p)
-topic_new = _function("rd_kafka_topic_new", c_void_p, c_void_p, c_char_p, c_void_p)
-topic_name = _function("rd_kafka_topic_name", c_char_p, c_void_p)
-topic_destroy = _function("rd_kafka_topic_destroy", None, c_void_p)
-produce = _function(
+client_name = function_of("rd_kafka_name", c_char_p, c_void_p)
+last_error = function_of("rd_kafka_last_error", c_int)
+fatal_error = function_of("rd_kafka_fatal_error", c_int, c_void_p, c_char_p, c_size_t)
+queue_new = function_of("rd_kafka_queue_new", c_void_p, c_void_p)
+queue_destroy = function_of("rd_kafka_queue_destroy", None, c_void_p)
+queue_of_partition = function_of("rd_kafka_queue_get_partition", c_void_p, c_void_p, c_char_p, c_int32)
+queue_forward = function_of("rd_kafka_queue_forward", None, c_void_p, c_void_p)
+consume = function_of("rd_kafka_consume_batch_queue", c_ssize_t, c_void_p, c_int, c_void_p, c_size_t)
+message_error = function_of("rd_kafka_message_errstr", c_char_p, c_void_p)
+message_headers = function_of("rd_kafka_message_headers", c_int, c_void_p, c_void_p)
+message_timestamp = function_of("rd_kafka_message_timestamp", ctypes.c_int64, c_void_p, c_void_p)
+message_destroy = function_of("rd_kafka_message_destroy", None, c_void_p)
+last_header = function_of("rd_kafka_header_get_last", c_int, c_void_p, c_char_p, c_void_p, c_void_p)
+topic_new = function_of("rd_kafka_topic_new", c_void_p, c_void_p, c_char_p, c_void_p)
+topic_name = function_of("rd_kafka_topic_name", c_char_p, c_void_p)
+topic_destroy = function_of("rd_kafka_topic_destroy", None, c_void_p)
+produce = function_of(
     "rd_kafka_produce", c_int, c_void_p, c_int32, c_int, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p
 )
-
-
-def handle_of(client: Consumer | Producer) -> int:
-    """The address of the library's client (rd_kafka_t) inside the Python one. It lives as long as that is open."""
-    return cast(int, c_void_p.from_address(id(client) + object.__basicsize__).value)
 
 
 def address_of(function: Any) -> int:

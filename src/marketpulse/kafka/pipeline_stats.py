@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, offset_of
+from marketpulse.kafka.handle import remind_of_brokers
 from marketpulse.kafka.record_count import RecordCount
 from marketpulse.ports import PipelineStats
 from marketpulse.settings import Settings
@@ -56,8 +57,10 @@ class StatsProbe:
                 wait([self._answer], _FIRST_WAIT_S)
         if self._answer is not None and self._answer.done():
             answer, self._answer = self._answer, None
-            with suppress(KafkaException, Retryable):
+            try:
                 self._take(answer.result())
+            except (KafkaException, Retryable):
+                self._offsets.remind()
         elif self._answer is not None and now - self._asked_at > _LATE_S:
             get_logger().warning("offsets_unanswered", seconds=round(now - self._asked_at, 1))
             self._answer, self._offsets = None, _Offsets(self._settings)
@@ -133,6 +136,7 @@ class _Offsets:
         group = settings.group(settings.process.group)
         config = client_config(settings, "consumer", group_id=group, isolation_level="read_uncommitted")
         self._observer = Consumer(config)
+        self._bootstrap = config["bootstrap.servers"]
         self._places: list[TopicPartition] = []
 
     def ask(self) -> _Answer:
@@ -152,6 +156,11 @@ class _Offsets:
             self._places = []  # perhaps the topics were made anew
             raise
         return _Answer(ends, committed)
+
+    def remind(self) -> None:
+        """Let both clients look for the brokers that they may have forgotten."""
+        for client in (self._admin, self._observer):
+            remind_of_brokers(client, self._bootstrap)
 
     def close(self) -> None:
         self._observer.close()

@@ -18,6 +18,7 @@ from marketpulse.errors import Retryable
 from marketpulse.kafka import native
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
 from marketpulse.kafka.frame_writer import FRAME_CONTENT_TYPE
+from marketpulse.kafka.handle import handle_of
 from marketpulse.kafka.log_consumer import Fault, LogConsumer
 from marketpulse.kafka.native import call_long, call_void
 from marketpulse.kafka.records import FRAME, NO_KEY, NO_VALUE, Records
@@ -40,7 +41,7 @@ class RecordQueue:
 
     def __init__(self, consumer: LogConsumer) -> None:
         self._consumer = consumer  # its memory is used: it must outlive this
-        self._handle = native.handle_of(consumer)
+        self._handle = handle_of(consumer)
         self._queue = native.queue_new(self._handle)
         # A client waits for ever for whoever holds a queue of its, at the end of the process too.
         self._let_go = weakref.finalize(self, native.queue_destroy, self._queue)

@@ -6,6 +6,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from marketpulse.compiled import bare_kernel
 from marketpulse.kafka import native
+from marketpulse.kafka.handle import handle_of
 from marketpulse.kafka.native import call_produce
 from marketpulse.kafka.row_codec import RowRecords
 from marketpulse.model.market import Bytes, Ints
@@ -35,7 +36,7 @@ class RowSender:
         for, or n. Raises KafkaException."""
         place = self._topics.get(topic)
         if place is None:
-            handle = native.handle_of(self._producer)
+            handle = handle_of(self._producer)
             place = self._topics[topic] = native.topic_new(handle, topic.encode(), None)
         done = send_from(first, rows, place)
         if done < len(rows) and (code := native.last_error()) != KafkaError._QUEUE_FULL:

@@ -31,6 +31,7 @@ from marketpulse.kafka.client import FENCED, LogProducer, client_config, send_of
 from marketpulse.kafka.codec import RowRecords
 from marketpulse.kafka.frame_writer import FRAME_HEADERS
 from marketpulse.kafka.group import Membership
+from marketpulse.kafka.handle import handle_of
 from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.record_queue import BYTES_MOST, RecordQueue
 from marketpulse.kafka.records import Records
@@ -370,7 +371,7 @@ class TransactionalLog:
     def _fenced(self) -> KafkaError | None:
         """The broker's word to a producer that was fenced, which the client's later errors leave out."""
         text = ctypes.create_string_buffer(512)
-        code = native.fatal_error(native.handle_of(self._producer), text, len(text))
+        code = native.fatal_error(handle_of(self._producer), text, len(text))
         return KafkaError(code, text.value.decode(errors="replace"), True) if code in FENCED else None
 
     def _open_s(self) -> float:

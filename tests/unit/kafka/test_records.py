@@ -20,6 +20,7 @@ from marketpulse.kafka.columns import KIND, OFFSET, SYMBOL, TRADE_ID_START, A, C
 from marketpulse.kafka.control_record import ControlRecord, control_record, control_value, offsets_headers
 from marketpulse.kafka.dead_letter import DEAD_LETTER_BYTES_MAX, encode_dead_letter
 from marketpulse.kafka.frame_writer import FRAME_CONTENT_TYPE, write_frame
+from marketpulse.kafka.handle import handle_of
 from marketpulse.kafka.partitioner import partitions_of
 from marketpulse.kafka.passing import chosen_rows, joined_rows, no_rows, records_as_rows, rows_as_text
 from marketpulse.kafka.polled_bytes import from_bytes, to_bytes
@@ -329,7 +330,7 @@ NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "client.id": "own-name", "log_lev
 
 def test_the_clients_objects_begin_with_the_librarys_handle() -> None:
     consumer, producer, derived = Consumer({**NOWHERE, "group.id": "g"}), Producer(NOWHERE), LogProducer(NOWHERE)
-    names = [native.client_name(native.handle_of(client)) for client in (consumer, producer, derived)]
+    names = [native.client_name(handle_of(client)) for client in (consumer, producer, derived)]
     assert [name.split(b"-")[0:2] for name in names] == [
         [b"own", b"name#consumer"], [b"own", b"name#producer"], [b"own", b"name#producer"]
     ]  # fmt: skip

@@ -172,7 +172,7 @@ def run_tests(cache: Path, tests: Sequence[str], *, stop: bool = True) -> list[s
     command = [str(BIN / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
     command += ["-o", "junit_family=xunit1", "--ignore=tests/unit/test_seeded_faults.py", *(["-x"] if stop else [])]
     subprocess.run([*command, *tests], cwd=TREE, env=environment, stdout=log, stderr=log, check=False)
-    cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []  # noqa: S314  (pytest's own)
+    cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     if not stop and len(cases) < len(tests):
         raise RuntimeError(f"of {len(tests)} tests {len(cases)} were run: {log.name} says why")
     failures = ((case, case.find("failure")) for case in cases)
