@@ -309,7 +309,9 @@ def up(exchange: Losing, tmp_path_factory: pytest.TempPathFactory, broker_cache:
 
 def open_pipeline(up: Up, visit: Visit) -> Page:
     url = up.until_ready()
-    up.until("the log has been read", lambda: up.get("/api/sources"))  # till then it is 503, which a browser complains of
+    up.until(
+        "the log has been read", lambda: up.get("/api/sources")
+    )  # till then it is 503, which a browser complains of
     page = visit.open(url + "#/pipeline")
     expect(page.get_by_role("link", name="Pipeline")).to_have_attribute("aria-current", "page")
     return page
