@@ -58,12 +58,16 @@ def lock_owner(lock: IO[str]) -> str:
     return ""
 
 
+def open_slot(run: Path, name: str) -> IO[str]:
+    """The file that who works in the slot of this name holds locked."""
+    run.mkdir(parents=True, exist_ok=True)
+    return (run / f"{name}.lock").open("a+")
+
+
 @contextlib.contextmanager
 def worker_slot(data_dir: Path, name: str) -> Iterator[None]:
     """Hold the slot of the worker of this name, so that none begins meanwhile. Raises Fatal where one works."""
-    run = data_dir / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / f"{name}.lock").open("a+") as lock:
+    with open_slot(data_dir / "run", name) as lock:
         if owner := lock_owner(lock):
             raise Fatal(
                 f"process {owner} works as {name}: stop it, then do this again; what is stored is not stored twice"

@@ -15,6 +15,7 @@ import psutil
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from marketpulse.errors import EnvironmentProblem, Fatal, Retryable, SettingsError
+from marketpulse.kafka.background import in_background
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX, Role, understand
 from marketpulse.kafka.handle import remind_of_brokers
 from marketpulse.settings import KafkaProducerSettings, Settings
@@ -247,23 +248,17 @@ def send_offsets(producer: Producer, offsets: list[TopicPartition], consumer: Co
     """
     if left := producer.flush(timeout_s):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{left} records are not acknowledged"))
-    raised: list[BaseException] = []
 
     def send() -> None:
-        try:
-            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), timeout_s)
-        except BaseException as error:  # noqa: BLE001  (raised again by the caller's thread)
-            raised.append(error)
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), timeout_s)
 
     # While the group's coordinator is away, the library forgets the time it was given
     # (https://github.com/confluentinc/librdkafka/issues/5456).
-    sending = threading.Thread(target=send, name="send offsets", daemon=True)
-    sending.start()
-    sending.join(timeout_s)
-    if sending.is_alive():
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"the offsets are not answered after {timeout_s:g} s"))
-    if raised:
-        raise raised[0]
+    try:
+        in_background(send, "send offsets").result(timeout_s)
+    except TimeoutError:
+        message = f"the offsets are not answered after {timeout_s:g} s"
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, message)) from None
 
 
 def _property(keyword: str) -> str:

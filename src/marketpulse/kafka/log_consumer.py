@@ -20,7 +20,6 @@ From a corrupt batch the library may make up a position that is out of the parti
 """
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -39,6 +38,7 @@ from confluent_kafka import (
 )
 
 from marketpulse.errors import Fatal, Retryable
+from marketpulse.kafka.background import in_background
 from marketpulse.kafka.client_names import MESSAGE_BYTES_MAX
 from marketpulse.kafka.handle import remind_of_brokers
 from marketpulse.kafka.unreadable import UNREADABLE, Unreadable, find_silent, find_unreadable, too_large
@@ -284,15 +284,7 @@ class LogConsumer(Consumer):
         offset, end_then, _, pause = self._looked.get(place, (-1, -1, 0.0, 0.0))
         pause = min(2 * pause, _LOOKED_S_MOST) if (at, end) == (offset, end_then) else _LOOKED_S
         self._looked[place] = at, end, time.monotonic(), pause
-        look: Future[list[Unreadable]] = Future()
-        self._look = place, at, look
-        threading.Thread(target=self._find_silent, args=(place, at, look), name="look", daemon=True).start()
-
-    def _find_silent(self, place: Place, at: int, look: "Future[list[Unreadable]]") -> None:
-        try:
-            look.set_result(find_silent(self._config, *place, at))
-        except Exception as error:  # noqa: BLE001  it is the reader's
-            look.set_exception(error)
+        self._look = place, at, in_background(lambda: find_silent(self._config, *place, at), "look")
 
     def _take_look(self, place: Place, at: int, look: "Future[list[Unreadable]]") -> None:
         """Step over what was found, if the partition stands there still."""

@@ -1,17 +1,16 @@
 """What the log says about the pipeline: counted from offsets, asked for in the background."""
 
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from marketpulse.errors import Retryable
+from marketpulse.kafka.background import in_background
 from marketpulse.kafka.client import client_config, offset_of
 from marketpulse.kafka.handle import remind_of_brokers
 from marketpulse.kafka.record_count import RecordCount
@@ -26,7 +25,6 @@ _FIRST_WAIT_S = 0.3
 _CALL_S = 2.0
 _COUNTED = ("market", "bars", "dead-letters")
 
-_T = TypeVar("_T")
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
@@ -52,7 +50,7 @@ class StatsProbe:
         """The newest counts. `broker_reachable` says whether the broker answered lately."""
         now = time.monotonic()
         if self._answer is None and now - self._asked_at >= _FRESH_S:
-            self._asked_at, self._answer = now, _begin(self._offsets.ask, "offsets")
+            self._asked_at, self._answer = now, in_background(self._offsets.ask, "offsets")
             if self._answered_at == float("-inf"):
                 wait([self._answer], _FIRST_WAIT_S)
         if self._answer is not None and self._answer.done():
@@ -96,7 +94,7 @@ class StatsProbe:
                 return counted
             if self._counted.exception() is None:
                 counted = self._counted.result()
-        self._counted = _begin(lambda: self._letters.up_to(ends), "letters")
+        self._counted = in_background(lambda: self._letters.up_to(ends), "letters")
         return counted
 
     def _lags(self, answer: "_Answer") -> dict[int, int] | None:
@@ -171,17 +169,3 @@ class _Offsets:
         if not places:
             raise Retryable("there are no topics yet")
         return places
-
-
-def _begin(call: Callable[[], _T], name: str) -> "Future[_T]":
-    """Its answer, which comes from a thread that nobody waits for at the end of the process."""
-    answer: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(call())
-        except Exception as error:  # noqa: BLE001  it is the asker's
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return answer

@@ -19,9 +19,6 @@ from marketpulse.settings import Settings
 SHAPE = "file_shape"
 """The column that says which of `Stored.shapes` a row's file had."""
 
-_LITTLE = {"batch_size": 32_768, "batch_readahead": 2, "fragment_readahead": 1}
-"""What is unpacked ahead of a filter: by default the whole of a file of a million rows."""
-
 _SNAPSHOTS = 4  # a compaction may take files away while they are read: begin again on the new ones
 T = TypeVar("T")
 
@@ -92,7 +89,7 @@ class StoredRows:
         return self._whatever_moves(collect)
 
     def counted(self, table: str, wanted: Wanted) -> pa.Table:
-        """How many of these rows there are: `topic` and `partition` of their receipt, `symbol`, `rows`."""
+        """How many of these rows there are: `topic` and `partition` of their receipt, `symbol`, `count_all`."""
         time = str(EVENT_TIME_COLUMN[table])
         receipt = {name: pc.field("receipt", name) for name in ("topic", "partition")}
 
@@ -101,8 +98,8 @@ class StoredRows:
             for file in self._listed(table):
                 if wanted.covers(file, time):
                     with explained(self._files.lake.where):
-                        rows = ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[table].fs)
-                        found = rows.to_table({"symbol": pc.field("symbol"), **receipt}, filter=wanted.filter(time))
+                        columns = {"symbol": pc.field("symbol"), **receipt}
+                        found = self._dataset(file).to_table(columns, filter=wanted.filter(time))
                     parts.append(found.group_by(["topic", "partition", "symbol"]).aggregate([([], "count_all")]))
             return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
 
@@ -182,8 +179,7 @@ class StoredRows:
                 continue
             with explained(self._files.lake.where):
                 try:
-                    rows = ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[table].fs)
-                    for batch in rows.to_batches(filter=chosen, batch_readahead=1, fragment_readahead=1):
+                    for batch in self._dataset(file).to_batches(filter=chosen, batch_readahead=1, fragment_readahead=1):
                         if batch.num_rows:
                             yield plain(without_times(table, pa.Table.from_batches([batch])))
                 except FileNotFoundError:
@@ -200,9 +196,11 @@ class StoredRows:
     def read(self, file: StoredFile, chosen: pc.Expression | None = None) -> pa.Table:
         """One file's rows, or those chosen. Raises FileNotFoundError when a compaction has taken it away."""
         with explained(self._files.lake.where):
-            whole = ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[file.table].fs)
-            rows = whole.to_table(filter=chosen, **_LITTLE)
+            rows = self._dataset(file).to_table(filter=chosen)
         return plain(without_times(file.table, rows))
+
+    def _dataset(self, file: StoredFile) -> ds.Dataset:
+        return ds.dataset(path_on(file.path), format="parquet", filesystem=self._pictures[file.table].fs)
 
     def _listed(self, table: str) -> Sequence[StoredFile]:
         found = self._files.read([table])

@@ -54,16 +54,7 @@ def open_polled(
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
     actions = YahooActions() if chosen.corporate_actions else None
-    return PolledSource(
-        vendor,
-        client,
-        chosen,
-        source,
-        clock=clock,
-        alive=alive,
-        actions=actions,
-        is_open=venue_is_open(settings.engine),
-    )
+    return _polled(settings, clock, alive)(vendor, client, chosen, source, actions=actions)
 
 
 def open_timed(
@@ -126,8 +117,8 @@ def _alpha_vantage(
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
     of_days = AlphaVantageDays() if chosen.function == "daily_adjusted" else AlphaVantageActions()
-    return PolledSource(
-        vendor, client, chosen, source, clock=clock, alive=alive, is_open=venue_is_open(settings.engine),
+    return _polled(settings, clock, alive)(
+        vendor, client, chosen, source,
         actions=of_days if chosen.corporate_actions else None,
         news=AlphaVantageNews() if chosen.news else None, news_every_s=chosen.news_every_s,
     )  # fmt: skip
@@ -143,9 +134,7 @@ def _finnhub_bars(
         source, chosen.base_url, finnhub_bars.rate(chosen), key=Key(key, header="X-Finnhub-Token"),
         timeout_s=chosen.timeout_s, clock=clock, alive=alive,
     )  # fmt: skip
-    return PolledSource(
-        vendor, client, chosen, source, clock=clock, alive=alive, is_open=venue_is_open(settings.engine)
-    )
+    return _polled(settings, clock, alive)(vendor, client, chosen, source)
 
 
 def _any_vendor(
@@ -164,17 +153,12 @@ def _any_vendor(
         budget=None if allowance is None else Budget(allowance, file, clock), timeout_s=chosen.timeout_s, clock=clock,
         alive=alive,
     )  # fmt: skip
-    return PolledSource(
-        vendor,
-        client,
-        chosen,
-        source,
-        clock=clock,
-        alive=alive,
-        together=vendor.together,
-        learn=vendor.learn,
-        is_open=venue_is_open(settings.engine),
-    )
+    return _polled(settings, clock, alive)(vendor, client, chosen, source, together=vendor.together, learn=vendor.learn)
+
+
+def _polled(settings: Settings, clock: Clock, alive: Callable[[], None]) -> "partial[PolledSource]":
+    """What every polled source is made with."""
+    return partial(PolledSource, clock=clock, alive=alive, is_open=venue_is_open(settings.engine))
 
 
 def _needed(key: SecretStr | None, vendor: str, where: str, variable: str) -> SecretStr:

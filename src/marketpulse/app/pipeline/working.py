@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from marketpulse.app.lifecycle import Lifecycle
-from marketpulse.app.lock import lock_owner
+from marketpulse.app.lock import lock_owner, open_slot
 from marketpulse.app.pace import Pace
 from marketpulse.app.watchdog import Watchdog
 from marketpulse.errors import Retryable
@@ -72,8 +72,7 @@ def work(life: Lifecycle, slot: int, begin: Callable[[Pace], LogWorker]) -> int:
 @contextlib.contextmanager
 def _only_worker(life: Lifecycle) -> Iterator[None]:
     """Prove the slot: the lock goes with the process, so a killed one leaves none."""
-    life.run_file.parent.mkdir(parents=True, exist_ok=True)
-    with life.run_file.with_suffix(".lock").open("a+") as lock:
+    with open_slot(life.run_file.parent, life.run_file.stem) as lock:
         waits_for = ""
         while not life.stop.is_set() and (owner := lock_owner(lock)):
             if owner != waits_for:

@@ -16,7 +16,7 @@ from marketpulse.engine.step import Stepper, StepResult
 from marketpulse.indicators.declaration import Floats
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.kafka.snapshot import SnapshotGone
-from marketpulse.model.market import ABSENT, MarketBatch
+from marketpulse.model.market import MarketBatch
 from marketpulse.query.stored_rows import Wanted
 
 
@@ -95,7 +95,8 @@ class Replay:
         takes: Callable[[str], bool] | None = None,
     ) -> None:
         self.config, self.state = config, state
-        self._takes = takes
+        names = None if wanted is None or wanted.symbols is None else wanted.symbols.__contains__
+        self._tests = [test for test in (names, takes) if test is not None]
         self._taken = np.zeros(0, np.bool_)  # by symbol
         self._topic, self._partition, self._wanted = topic, partition, wanted
         self._stepper = Stepper(config)
@@ -135,13 +136,10 @@ class Replay:
         if self._wanted is None:
             return np.ones(len(rows), np.bool_)
         mask = (rows[time] >= self._wanted.from_ns) & (rows[time] < self._wanted.to_ns)
-        if self._wanted.symbols is not None:
-            ids = [self.state.symbols.find(symbol) for symbol in self._wanted.symbols]
-            mask &= np.isin(rows["symbol"], [i for i in ids if i != ABSENT])
-        if self._takes is not None:
+        if self._tests:
             symbols = self.state.symbols.texts()
             if len(self._taken) < len(symbols):
-                self._taken = np.fromiter(map(self._takes, symbols), np.bool_)
+                self._taken = np.array([all(test(symbol) for test in self._tests) for symbol in symbols], np.bool_)
             mask &= self._taken[rows["symbol"]]
         found: np.ndarray = mask
         return found

@@ -63,7 +63,7 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
             progress(0, 0)
             mine = wanted if share.of == 1 else Wanted(wanted.from_ns, wanted.to_ns, share.symbols)
             place = share.topic, share.partition
-            own = {table: _this_version(report, table, stored.table(table, mine, place)) for table in TABLES}
+            own = _held(stored, report, mine, place)
             is_ours = any(_in_topic(rows.rows, share.topic).any() for rows in own.values())
             its_log = log if is_ours and share.topic == settings.topic("market") else None
             running = running_rules(its_log, config, share.partition) if its_log is not None else None
@@ -116,7 +116,7 @@ def verify_by_lake(
     """The last revisions of one partition's rows, held against the lake's trades alone."""
     report = Report()
     place = topic, partition
-    own = {table: _this_version(report, table, stored.table(table, wanted, place)) for table in TABLES}
+    own = _held(stored, report, wanted, place)
     _Partition(config, wanted, topic, partition, own, running, report).from_lake(stored)
     return report
 
@@ -278,6 +278,10 @@ def _without_file_rows(rows: pa.Table) -> pa.Table:
         ends = pc.if_else(loaded, pa.scalar(None, rows[name].type), rows[name])
         rows = rows.set_column(rows.column_names.index(name), name, ends)
     return rows
+
+
+def _held(stored: StoredRows, report: Report, wanted: Wanted, place: tuple[str, int]) -> dict[Table, Stored]:
+    return {table: _this_version(report, table, stored.table(table, wanted, place)) for table in TABLES}
 
 
 def _this_version(report: Report, table: Table, stored: Stored) -> Stored:
