@@ -19,7 +19,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, TypeAdapter
 
-from bare_clients import BareTopic
+from bare_clients import BareTopic, bare_producer, transaction
 from exchange_server import Exchange, Loopback, running
 from feed_processes import FeedProcess
 from given_settings import changed
@@ -265,6 +265,30 @@ def test_every_row_of_every_source_is_accepted_or_a_counted_duplicate_or_a_dead_
     letters = [letter for _, letter in committed(settings, "dead-letters") if '"heartbeat"' not in letter["value"]]
     reasons = Counter(letter["reason"] for letter in letters)
     assert reasons == {"bad_price": 4, "past_time": 43}
+
+
+@pytest.mark.usefixtures("kernels")
+def test_rows_that_are_not_yet_readable_are_waited_for(
+    kafka_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a commit whose marks are under way: nothing behind a transaction that is open can be read."""
+    settings, out = changed(kafka_settings, engine={"timeframes": ("1m",), "indicators": ""}), io.StringIO()
+    (tmp_path / "t.csv").write_text("time,symbol,price\n" + "".join(f"{1_767_366_000 + i},A,{i + 1}\n" for i in range(40)))
+    source, said = ReplaySettings(files=(str(tmp_path / "t.csv"),), speed="max"), report.Report("t", shown=True, out=out)
+    life = Working.life_of(settings, "t")
+    monkeypatch.setattr(report, "_PATIENCE_S", 240)
+    opened = bare_producer(settings.kafka.bootstrap_servers, "open")
+    with Working(settings, process.run), transaction(opened, keep=False):
+        for partition in range(4):
+            opened.produce(settings.topic("market"), b"{}", partition=partition)
+        assert opened.flush(60) == 0
+        feed = threading.Thread(target=run, args=(settings, life, source, "t"), kwargs={"report": said})
+        feed.start()
+        wait_until(lambda: "it has read 0 of 40" in (said._waiting or "") or not feed.is_alive())
+        opened.abort_transaction()
+        opened.begin_transaction()
+        feed.join()
+    assert "40 sent; the engine has accepted 40;" in out.getvalue()
 
 
 BY_HAND = {"replay", "stdin", "kafka", "http", "recording"}  # their rows are written by the test above

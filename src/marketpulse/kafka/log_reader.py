@@ -12,9 +12,10 @@ from typing import Any, Literal, cast
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from marketpulse.errors import Retryable
-from marketpulse.kafka.client import client_config, error_of
+from marketpulse.kafka.client import client_config, error_of, offset_of
 from marketpulse.kafka.control_record import ControlRecord, control_record
 from marketpulse.kafka.log_consumer import LogConsumer
 from marketpulse.kafka.market_reader import Decoded, MarketReader
@@ -69,6 +70,17 @@ class LogReader:
         place = TopicPartition(self._settings.topic(topic), partition)
         try:
             return Span(*self._consumer.get_watermark_offsets(place, timeout=_CALL_S))
+        except KafkaException as error:
+            raise error_of(error) from None
+
+    def written(self) -> dict[int, int]:
+        """Where each partition ends now, with records whose transactions have not ended everywhere: a commit returns before
+        every partition has its mark."""
+        asked = {TopicPartition(self._topic, p): OffsetSpec.latest() for p in range(self.partitions(self._name))}
+        admin = AdminClient(client_config(self._settings, "admin"))  # must outlive its answer
+        try:
+            answers = admin.list_offsets(asked, request_timeout=_CALL_S) if asked else {}
+            return {place.partition: offset_of(answer) for place, answer in answers.items()}
         except KafkaException as error:
             raise error_of(error) from None
 

@@ -169,7 +169,7 @@ class EngineSide:
 
     def wait(self, report: Report, life: Lifecycle) -> str:
         """Return once the engine has read what stands in `market` now, or with the reason when it stands still."""
-        ends = self._ends("market")
+        ends = self._log.written()
         before, patient_until = None, 0.0
         while True:
             counted = self._log.counted()
