@@ -273,8 +273,13 @@ def test_rows_that_are_not_yet_readable_are_waited_for(
 ) -> None:
     """As behind a commit whose marks are under way: nothing behind a transaction that is open can be read."""
     settings, out = changed(kafka_settings, engine={"timeframes": ("1m",), "indicators": ""}), io.StringIO()
-    (tmp_path / "t.csv").write_text("time,symbol,price\n" + "".join(f"{1_767_366_000 + i},A,{i + 1}\n" for i in range(40)))
-    source, said = ReplaySettings(files=(str(tmp_path / "t.csv"),), speed="max"), report.Report("t", shown=True, out=out)
+    (tmp_path / "t.csv").write_text(
+        "time,symbol,price\n" + "".join(f"{1_767_366_000 + i},A,{i + 1}\n" for i in range(40))
+    )
+    source, said = (
+        ReplaySettings(files=(str(tmp_path / "t.csv"),), speed="max"),
+        report.Report("t", shown=True, out=out),
+    )
     life = Working.life_of(settings, "t")
     monkeypatch.setattr(report, "_PATIENCE_S", 240)
     opened = bare_producer(settings.kafka.bootstrap_servers, "open")
