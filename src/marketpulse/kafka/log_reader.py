@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from marketpulse.errors import Retryable
 from marketpulse.kafka.client import client_config, error_of, offset_of
@@ -76,7 +76,8 @@ class LogReader:
     def written(self) -> dict[int, int]:
         """Where each partition ends now, with records whose transactions have not ended everywhere: a commit returns before
         every partition has its mark."""
-        asked = {TopicPartition(self._topic, p): OffsetSpec.latest() for p in range(self.partitions(self._name))}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(self._topic, p): latest for p in range(self.partitions(self._name))}
         admin = AdminClient(client_config(self._settings, "admin"))  # must outlive its answer
         try:
             answers = admin.list_offsets(asked, request_timeout=_CALL_S) if asked else {}
