@@ -115,7 +115,10 @@ def write(sink: Sink, batches: Iterable[SinkBatch]) -> None:
             sink.write(one)
 
 
-def store(sink: Sink, end: int, cut: int, partitions: Sequence[int] = (0, 1), *, tell: bool = False) -> None:
+def store(
+    sink: Sink, end: int, cut: int, partitions: Sequence[int] = (0, 1), *, tell: bool = False,
+    flush: Callable[[Sink], None] = lambda sink: sink.flush(),
+) -> None:  # fmt: skip
     """Store every topic up to the offset `end`, `cut` offsets a flush, from where the sink wants it."""
     wanted = sink.resume() or {}
     for first in range(0, end, cut):
@@ -124,7 +127,7 @@ def store(sink: Sink, end: int, cut: int, partitions: Sequence[int] = (0, 1), *,
                 begin = max(first, wanted.get((topic, partition), 0))
                 if begin < min(first + cut, end):
                     write(sink, stretch(topic, partition, begin, min(first + cut, end)))
-        sink.flush()
+        flush(sink)
         if tell:
             say(str(min(first + cut, end)))
 

@@ -81,9 +81,9 @@ class Chores:
         fewer = done = 0
         bytes_max = self._limits.file_mb * _MEGABYTE
         while merges is None or done < merges:
-            files = self._files.read([name])[name].files
+            seen = self._files.read([name])[name]
             plan = compaction.everything if merges is None else compaction.due
-            planned = next(plan(files, bytes_max), None)
+            planned = next(plan(seen.files, bytes_max, len(seen.columns)), None)
             table = self._lake.table(name)
             if planned is None or table is None:
                 break

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILES_MAX = 8  # of one size in a partition
 _SMALLEST = 64 * 1024  # bytes; below, all are of one size
-_ROWS_MAX = 1_000_000  # of one merge: they are held in memory
+_VALUES_MAX = 6_000_000  # of one merge, rows times columns: they are held in memory, twice while they are sorted
 
 _NAMES = ("type", "symbol", "source", "venue", "topic", "timeframe")
 
@@ -42,21 +42,21 @@ class Merge:
         return sum(file.rows for file in self.sources)
 
 
-def due(files: Iterable[StoredFile], bytes_max: int) -> Iterator[Merge]:
-    """The merges that are worth it by now, smallest files first."""
+def due(files: Iterable[StoredFile], bytes_max: int, columns: int) -> Iterator[Merge]:
+    """The merges that are worth it by now, smallest files first. `columns`: how many the table has."""
     for group in _groups(files, bytes_max):
         by_size: dict[int, list[StoredFile]] = defaultdict(list)
         for file in group:
             by_size[_size_class(file)].append(file)
         for size in sorted(by_size):
             if len(by_size[size]) >= FILES_MAX:
-                yield from _filled(by_size[size], bytes_max)
+                yield from _filled(by_size[size], bytes_max, columns)
 
 
-def everything(files: Iterable[StoredFile], bytes_max: int) -> Iterator[Merge]:
+def everything(files: Iterable[StoredFile], bytes_max: int, columns: int) -> Iterator[Merge]:
     """All merges that leave fewer files."""
     for group in _groups(files, bytes_max):
-        yield from _filled(group, bytes_max)
+        yield from _filled(group, bytes_max, columns)
 
 
 def _groups(files: Iterable[StoredFile], bytes_max: int) -> Iterator[list[StoredFile]]:
@@ -69,12 +69,12 @@ def _groups(files: Iterable[StoredFile], bytes_max: int) -> Iterator[list[Stored
         yield sorted(group, key=lambda f: (f.first_ms, f.last_ms, f.path))
 
 
-def _filled(files: Sequence[StoredFile], bytes_max: int) -> Iterator[Merge]:
+def _filled(files: Sequence[StoredFile], bytes_max: int, columns: int) -> Iterator[Merge]:
     """Runs of these files of about `bytes_max` together."""
     run: list[StoredFile] = []
     for file in files:
         rows, size = sum(f.rows for f in run), sum(f.size_bytes for f in run)
-        if run and (size + file.size_bytes > bytes_max or rows + file.rows > _ROWS_MAX):
+        if run and (size + file.size_bytes > bytes_max or (rows + file.rows) * columns > _VALUES_MAX):
             if len(run) > 1:
                 yield Merge(tuple(run))
             run = []

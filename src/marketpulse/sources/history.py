@@ -36,7 +36,7 @@ NUMBER, PART, LOAD = "number", "part", "load"
 """Columns behind a kind's own: the row's line or row number, counted on from file to file; its place among the rows that
 share that number; and, of rows that the lake has from an earlier load, the number of that."""
 
-STRETCH_ROWS = 250_000
+STRETCH_ROWS = 40_000
 _SAMPLE = 1_024
 _BATCH_ROWS = 4_096  # that a run is read by: of rows in no order every run is open at a time
 _AT_A_TIME = 2  # blocks; they are some ten megabytes each

@@ -11,8 +11,8 @@ from marketpulse.errors import Retryable
 from marketpulse.ports import Sink, SinkBatch
 from marketpulse.telemetry import get_logger
 
-_WAITING_BYTES = 96 << 20
-_WAITING_ROWS = 750_000
+_WAITING_BYTES = 48 << 20
+_WAITING_ROWS = 375_000
 _STRETCHES = 1  # that may wait for the store
 _LOOK_S = 0.2  # whether the store has failed meanwhile
 _PATIENCE_S, _FIRST_WAIT_S, _LONGEST_WAIT_S = 30.0, 0.2, 5.0
