@@ -304,20 +304,45 @@ def test_left_over_files_are_removed_when_they_are_old_and_not_before(settings: 
 
 
 def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
-    settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d"})
-    store(opened(settings), end=160, cut=40)  # 20 days
+    settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d", "bars@1s": "forever"})
+    store(open_sink(settings, "lake", ManualClock(START_NS)), end=160, cut=40)  # 20 days
     work = Chores(open_lake(settings), settings, ManualClock(START_NS + 20 * DAY_NS + 3_600 * 10**9))
     for table in ("trades", "bars"):
-        gone = work.delete_old(table)
-        assert gone is not None
-        assert (gone.first_day, gone.last_day) == ("2024-05-01", "2024-05-10")
+        (gone,) = work.delete_old(table)
+        assert (gone.what, gone.first_day, gone.last_day) == (table, "2024-05-01", "2024-05-10")
         time_of = "event_time_ns" if table == "trades" else "open_time_ns"
         kept = [row for row in expected(table, (0, 1), 160) if json.loads(row)[time_of] >= START_NS + 10 * DAY_NS]
         assert as_text(history(settings, table)) == kept
         assert gone.rows == len(expected(table, (0, 1), 160)) - len(kept)
-        assert work.delete_old(table) is None
-    assert work.delete_old("quotes") is None
+        assert work.delete_old(table) == []
+    assert work.delete_old("quotes") == []
     assert opened(settings).resume() == {(topic, p): 160 for topic in TOPICS for p in (0, 1)}
+
+
+def test_bars_of_a_second_go_after_a_week_by_default_and_history_not_before_it_is_a_week_in_the_lake(
+    settings: Settings,
+) -> None:
+    assert settings.sinks.lake.describe_retention() == "bars@1s 7 days, indicators@1s 7 days, all else for ever"
+    head = {"symbol": "A", "revision": 0}
+    rows = [
+        {**head, "timeframe": frame, "open_time_ns": START_NS + day * DAY_NS, "close": float(day)}
+        for frame in ("1m", "1s", "5m") for day in range(20)
+    ]  # fmt: skip
+    clock = ManualClock(START_NS + 30 * DAY_NS)
+    sink = open_sink(settings, "lake", clock)
+    for n, some in enumerate((rows[:50], rows[50:])):
+        batch = pa.RecordBatch.from_pylist(some, schema=BAR)
+        sink.write(SinkBatch("bars", "bars", 0, 50 * n, 50 * n + len(some), batch))
+        sink.flush()
+    work = Chores(open_lake(settings), settings, clock)
+    clock.sleep(6 * 86_400)
+    assert work.delete_old("bars") == []
+    clock.sleep(2 * 86_400)
+    (gone,) = work.delete_old("bars")
+    assert gone == lake_chores.Deleted("bars@1s", 20, "2024-05-01", "2024-05-20")
+    assert work.delete_old("bars") == []
+    left = [(row["timeframe"], row["close"]) for row in history(settings, "bars")]
+    assert sorted(left) == [(frame, float(day)) for frame in ("1m", "5m") for day in range(20)]
 
 
 def test_merging_leaves_rows_of_other_indicators_apart_and_passes_a_removed_file_by(settings: Settings) -> None:

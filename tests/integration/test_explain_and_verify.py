@@ -26,12 +26,15 @@ from marketpulse.app.receipts.time_text import parse_time
 from marketpulse.app.receipts.trace import Ask
 from marketpulse.app.receipts.verify import verify
 from marketpulse.app.receipts.watch import Watch
+from marketpulse.catalog import open_lake
+from marketpulse.clock import ManualClock, SystemClock
 from marketpulse.errors import Fatal
 from marketpulse.kafka import rebuild_record
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import RECEIPT
 from marketpulse.query.stored_rows import ALWAYS, Wanted
 from marketpulse.settings import Settings
+from marketpulse.sinks.lake_chores import Chores
 from marketpulse.telemetry import PARITY_DRIFT_ROWS
 from stored_pipeline import HELLO, Pipeline, heartbeat, trade
 
@@ -189,6 +192,21 @@ def test_past_the_logs_retention_the_lakes_trades_serve_also_for_a_rule_put_by_a
         assert [d["table"] for d in own.json("verify", code=1)["differences"]] == ["alerts"]
         with own.tampered("bars", "vwap"):
             assert own.marketpulse("verify").returncode == 1
+
+
+def test_rows_that_the_lakes_retention_has_deleted_are_not_missing(own: Pipeline) -> None:
+    own.run(the_log())
+    later = ManualClock(SystemClock().now_ns() + 9 * 86_400 * 10**9)
+    gone = Chores(open_lake(own.settings), own.settings, later).delete_old("bars")
+    assert [(one.what, one.rows > 10) for one in gone] == [("bars@1s", True)]
+    kept = changed(own.settings, sinks={"lake": {"retention": {"bars@1s": "forever"}}})
+    assert verify(kept, Wanted(*ALWAYS)).tallies["bars"].missing == gone[0].rows
+    for forgets in (False, True):
+        if forgets:
+            own.forget_log()
+        tally = verify(own.settings, Wanted(*ALWAYS)).tallies["bars"]
+        assert tally.same == tally.stored > 0
+        assert tally.drift == 0
 
 
 def test_explain_shows_late_double_corrected_and_cancelled_trades_and_indicators_to_the_bit(pipeline: Pipeline) -> None:

@@ -28,18 +28,21 @@ class Opening:
     sources: Sequence[str]
     data_dir: Path
     default_sources: bool
+    retention: str  # of the lake; "" without one
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and text, top to bottom."""
         feeding = ", ".join(self.sources) or "nothing: name sources under [sources], or use `marketpulse produce`"
         if self.sources and self.default_sources:
             feeding += " (bundled; name your own under [sources])"
+        kept = [("Lake", f"keeps {self.retention}")] if self.retention else []
         return [
             ("Page", self.url),
             ("Kafka", self.bootstrap_servers),
             ("Topics", ", ".join(self.topics)),
             ("Feeding", feeding),
             ("Data", str(self.data_dir)),
+            *kept,
             ("Logs", str(self.data_dir / "logs")),
             ("Ask", 'marketpulse sql "SELECT * FROM bars LIMIT 5"'),
             ("Stop", "Ctrl-C"),

@@ -103,6 +103,8 @@ def disk_space(settings: Settings) -> Finding:
     if sizes:
         parts = ", ".join(f"{part} {size / 1e6:,.0f}" for part, size in sizes.most_common(4))
         found += f"; the data takes {sizes.total() / 1e6:,.0f} MB ({parts}), {written / 1e6:,.0f} of it written in the last day"
+    if settings.sinks.lake.enabled:
+        found += f"; the lake keeps {settings.sinks.lake.describe_retention()}"
     if free < DISK_FAIL_BYTES:
         return Finding("disk", Level.FAIL, found, "free some space, or move MARKETPULSE_DATA_DIR to another disk")
     if free < DISK_WARN_BYTES or free < DISK_WARN_DAYS * written:

@@ -71,8 +71,9 @@ def expire(settings: Settings) -> Iterator[str]:
     """Delete the days that are past their retention, then the snapshots that are too old."""
 
     def work(chores: Chores, name: str) -> Iterator[str]:
-        if (gone := chores.delete_old(name)) is not None:
-            yield f"{gone.rows:,} rows of {gone.first_day} to {gone.last_day} deleted"
+        for gone in chores.delete_old(name):
+            of = f" {gone.what.partition('@')[2]}" if "@" in gone.what else ""
+            yield f"{gone.rows:,}{of} rows of {gone.first_day} to {gone.last_day} deleted"
         yield from _counted(chores.expire(name), "snapshots expired")
 
     return _each(settings, work)

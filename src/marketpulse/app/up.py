@@ -369,6 +369,7 @@ def opening(settings: Settings, supervisor: Supervisor, url: str) -> Opening:
         sources=[c.spec.name.removeprefix("produce-") for c in supervisor.children if c.spec.stage == Stage.SOURCE],
         data_dir=settings.data_dir,
         default_sources=not settings.sources,
+        retention=settings.sinks.lake.describe_retention() if settings.sinks.lake.enabled else "",
     )
 
 

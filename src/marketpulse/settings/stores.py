@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from marketpulse.model.timeframe import Cut, Timeframe
+from marketpulse.model.timeframe import DAY_NS, Cut, Timeframe
 from marketpulse.settings.sections import Section
 
 TIMED_TABLES = ("trades", "quotes", "events", "bars", "indicators", "alerts")
@@ -47,6 +47,10 @@ class CatalogSettings(Section):
     )
 
 
+_RETENTION = {"bars@1s": "7d", "indicators@1s": "7d"}
+"""Half of what a lake grows by, and made of trades, which stay."""
+
+
 class LakeSettings(StoreSettings):
     enabled: bool = Field(True, description="keep Iceberg tables")
     url: str | None = Field(None, description="a directory, or s3://bucket/path; unset: `lake` in the data directory")
@@ -59,19 +63,40 @@ class LakeSettings(StoreSettings):
     )
     file_mb: int = Field(64, ge=1, description="small files are merged until they are about this large")
     retention: dict[str, str] = Field(
-        default_factory=dict,
-        description="how many days of a table are kept, such as `30d`; tables that are not named keep all",
-    )
+        default_factory=lambda: dict(_RETENTION), validate_default=True,
+        description="how many days of a table, or of a timeframe of `bars` and `indicators` (`bars@1s`), are kept, such as "
+        "`30d`, or `forever`; what is not named here and in the default keeps all",
+    )  # fmt: skip
 
     @field_validator("retention")
     @classmethod
     def _days(cls, value: dict[str, str]) -> dict[str, str]:
-        for table, days in value.items():
+        for key, days in value.items():
+            table, at, timeframe = key.partition("@")
             if table not in TIMED_TABLES:
                 raise ValueError(f"{table!r} has no retention: choose among {', '.join(TIMED_TABLES)}")
-            if not re.fullmatch(r"[1-9][0-9]{0,5}d", days):
-                raise ValueError(f"{table}: {days!r} is no number of days such as 30d")
-        return value
+            if at and table not in ("bars", "indicators"):
+                raise ValueError(f"{key}: of {table} no timeframe can be named, only of bars and indicators")
+            if at:
+                Timeframe.parse(timeframe)
+            if days != "forever" and not re.fullmatch(r"[1-9][0-9]{0,5}d", days):
+                raise ValueError(f"{key}: {days!r} is no number of days such as 30d, and not forever")
+        return {**_RETENTION, **value}
+
+    def kept_since(self, table: str, now_ns: int) -> dict[str | None, int]:
+        """The first time (ns) of a table that is kept, by timeframe (None: of all); nothing of what is kept for ever."""
+        today, found = now_ns // DAY_NS, {}
+        for key, days in self.retention.items():
+            name, _, timeframe = key.partition("@")
+            if name == table and days != "forever":
+                found[timeframe or None] = (today - int(days[:-1])) * DAY_NS
+        return found
+
+    def describe_retention(self) -> str:
+        """`"bars@1s 7 days, all else for ever"`."""
+        days = {key: int(days[:-1]) for key, days in self.retention.items() if days != "forever"}
+        said = [f"{key} {n} day{'s' if n > 1 else ''}" for key, n in days.items()]
+        return ", ".join([*said, "all else for ever"] if said else ["all for ever"])
 
 
 class ArchiveSettings(StoreSettings):

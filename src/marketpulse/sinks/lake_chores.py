@@ -6,19 +6,21 @@ Each is one commit, or none, and may be interrupted anywhere: what it leaves beh
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.fs
 
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.lake import Lake
 from marketpulse.catalog.offsets import PROPERTY, Offsets
-from marketpulse.catalog.visible import CHORE, VisibleFiles, filesystem, path_on
+from marketpulse.catalog.visible import ALWAYS, CHORE, StoredFile, VisibleFiles, filesystem, path_on
 from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError
 from marketpulse.model.tables import EVENT_TIME_COLUMN, TABLES
-from marketpulse.model.timeframe import DAY_NS
 from marketpulse.settings import Settings
 from marketpulse.sinks import lake_compaction as compaction
 from marketpulse.sinks.lake_commits import Change, Moved, commit, retried
@@ -40,9 +42,9 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """Old rows of one table that are gone: whole days, from the first to the last."""
+    """Old rows of a table, or of one of its timeframes, that are gone: whole days, from the first to the last."""
 
-    table: str
+    what: str
     rows: int
     first_day: str
     last_day: str
@@ -56,6 +58,7 @@ class Chores:
         self._files = VisibleFiles(lake)
         self._flushes = _LOOK_EVERY - 1  # a process that never lives long looks too
         self._rarely_at = clock.monotonic()
+        self._looked_at: dict[tuple[str, str | None], int] = {}  # files without rows (of a timeframe) before a time
 
     def step(self) -> None:
         """A little of the work, after a flush. A fault is told, and tried again some flushes later."""
@@ -139,66 +142,69 @@ class Chores:
             self._delete(now, left_over)
         return len(left_over)
 
-    def delete_old(self, name: str) -> Deleted | None:
-        """Delete the days that `retention` lets go of, as whole UTC days."""
-        days = self._limits.retention.get(name)
-        if days is None:
-            return None
-        end = (self._clock.now_ns() // DAY_NS - int(days.removesuffix("d"))) * DAY_NS
-        gone: list[Deleted] = []
+    def delete_old(self, name: str) -> list[Deleted]:
+        """Delete the days that `retention` lets go of, as whole UTC days, of what was stored before them as well: history that
+        came yesterday is kept as long as what is of yesterday."""
+        found: list[Deleted] = []
 
-        def attempt() -> bool:
-            gone[:] = []
-            found = self._delete_before(name, end)
-            if found is not None:
-                gone.append(found)
+        def attempt(timeframe: str | None, end_ns: int) -> bool:
+            gone = self._delete_before(name, timeframe, end_ns)
+            if gone is not None:
+                found.append(gone)
             return True
 
-        retried(f"{self._lake.where}, table {name}", attempt)
-        if not gone:
-            return None
-        get_logger().warning(
-            "old_days_deleted", table=name, rows=gone[0].rows, first_day=gone[0].first_day, last_day=gone[0].last_day
-        )
-        return gone[0]
+        for timeframe, end_ns in self._limits.kept_since(name, self._clock.now_ns()).items():
+            retried(f"{self._lake.where}, table {name}", partial(attempt, timeframe, end_ns))
+        for one in found:
+            get_logger().warning(
+                "old_days_deleted", table=one.what, rows=one.rows, first_day=one.first_day, last_day=one.last_day
+            )
+        return found
 
-    def _delete_before(self, name: str, end_ns: int) -> Deleted | None:
+    def _delete_before(self, name: str, timeframe: str | None, end_ns: int) -> Deleted | None:
         """One try. Raises Moved when other writers came first."""
         column, where = str(EVENT_TIME_COLUMN[name]), self._lake.where
         files = self._files.read([name])[name].files
         table = self._lake.table(name)
-        old = [f for f in files if f.may_hold(column, -(2**63), end_ns - 1)]
+        old = [
+            f for f in files
+            if f.may_hold(column, -(2**63), end_ns - 1) and (f.last_ms == ALWAYS or f.last_ms * 1_000_000 < end_ns)
+            and (timeframe is None or f.may_hold("timeframe", timeframe, timeframe))
+        ]  # fmt: skip
         if table is None or not old:
             return None
         added: list[DataFile] = []
-        rows, times = 0, []
+        removed: list[StoredFile] = []
+        rows = 0
+        times: list[int] = []
         for file in old:
             low, high = file.bounds.get(column, (None, None))
-            if low is not None and high < end_ns:
-                rows += file.rows
-                times += [low, high]
+            if timeframe is None and low is not None and high < end_ns:
+                going, bounds = file.rows, [low, high]
+            elif self._looked_at.get((file.path, timeframe), -(2**63)) >= end_ns:
                 continue
-            stored = compaction.read_rows(table, [file], where)
-            going = pc.fill_null(pc.less(stored[column], end_ns), False)
-            gone, kept = stored.filter(going), stored.filter(pc.invert(going))
-            if gone.num_rows:
-                rows += gone.num_rows
-                times += [pc.min(gone[column]).as_py(), pc.max(gone[column]).as_py()]
-            flushed = (file.first_ms, file.last_ms)
-            added += [write_file(table, name, part, p, flushed, where, merged=True) for p, part in split(name, kept)]
+            else:
+                going, bounds, kept = _parted(table, name, file, timeframe, end_ns, where)
+                if not going:
+                    self._looked_at[file.path, timeframe] = end_ns
+                    continue
+                flushed = (file.first_ms, file.last_ms)
+                parts = split(name, kept)
+                added += [write_file(table, name, part, p, flushed, where, merged=True) for p, part in parts]
+            rows, times = rows + going, times + bounds
+            removed.append(file)
         if not rows:
-            discard(table, added)
             return None
-        removed = [f.data_file for f in old if f.data_file is not None]
         try:
             commit(
-                table, Change(added, removed, {CHORE: "retention"}), Offsets.of(table.metadata, where),
-                where, lambda _: None,
+                table, Change(added, [f.data_file for f in removed if f.data_file is not None], {CHORE: "retention"}),
+                Offsets.of(table.metadata, where), where, lambda _: None,
             )  # fmt: skip
         except Moved:
             discard(table, added)
             raise
-        return Deleted(name, rows, _day(min(times)), _day(max(times)))
+        what = name if timeframe is None else f"{name}@{timeframe}"
+        return Deleted(what, rows, _day(min(times)), _day(max(times)))
 
     def _only_in(self, table: "Table", expired: "Iterable[Snapshot]") -> set[str]:
         """The files that these snapshots have, which the table has no more, and no snapshot of the table has."""
@@ -226,6 +232,24 @@ class Chores:
                 filesystem(table).delete_file(path_on(path))
             except FileNotFoundError:
                 continue
+
+
+def _parted(
+    table: "Table", name: str, file: StoredFile, timeframe: str | None, end_ns: int, where: str
+) -> tuple[int, list[int], pa.Table]:
+    """How many of a file's rows go, their first and last time, and the rows that stay."""
+    column = str(EVENT_TIME_COLUMN[name])
+    is_old = pc.field(column) < end_ns
+    if timeframe is not None:
+        is_old &= pc.field("timeframe") == timeframe
+    with explained(where):
+        whole = ds.dataset(path_on(file.path), format="parquet", filesystem=filesystem(table))
+        times = whole.to_table([column], filter=is_old)[column]
+    if not len(times):
+        return 0, [], pa.table({})
+    stored = compaction.read_rows(table, [file], where)
+    ends = pc.min_max(times)
+    return len(times), [ends["min"].as_py(), ends["max"].as_py()], stored.filter(~is_old | pc.field(column).is_null())
 
 
 def _expirable(metadata: "TableMetadata", before_ms: int) -> "Iterator[Snapshot]":

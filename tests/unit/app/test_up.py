@@ -168,6 +168,7 @@ HEALTH = {
 OPENING = Opening(
     url="http://127.0.0.1:8080/", bootstrap_servers="127.0.0.1:9092 (embedded)", topics=["market", "bars"],
     sources=["daily", "simulate"], data_dir=Path("/data"), default_sources=True,
+    retention="bars@1s 7 days, all else for ever",
 )  # fmt: skip
 
 
@@ -186,7 +187,15 @@ def test_the_first_screen_says_what_runs_the_status_line_its_trouble_first_and_t
     screen = PlainScreen(out)
     screen.starting(["broker", "serve"])
     screen.opened(OPENING)
-    for text in ("http://127.0.0.1:8080/", "127.0.0.1:9092", "market, bars", "/data/logs", "Ctrl-C", "bundled"):
+    for text in (
+        "http://127.0.0.1:8080/",
+        "127.0.0.1:9092",
+        "market, bars",
+        "/data/logs",
+        "Ctrl-C",
+        "bundled",
+        "bars@1s 7 days",
+    ):
         assert text in out.getvalue()
     for code, said in ((2, "change what is said above"), (0, "/data"), (1, "/data/logs")):
         assert said in farewell(code, Path("/data"))

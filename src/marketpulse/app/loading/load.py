@@ -260,10 +260,9 @@ class _Load:
         more = f" and {len(symbols) - 5:,} more" if len(symbols) > 5 else ""
         raise Fatal(
             f"the pipeline has live rows beside {', '.join(symbols[:5])}{more}, and stands further on in time than these rows: what is "
-            "stored would have to be made anew behind it. What works: --lake-only stores their history up to the first live row and "
-            "leaves the pipeline as it is; symbols that the pipeline does not know yet go in with a --source of their own; a pipeline "
-            "of its own (another data directory, or kafka.topic_prefix) takes the files first and live data after them; "
-            "`marketpulse produce` feeds what lies inside the correction window, and `marketpulse heal` what came too late"
+            "stored would have to be made anew behind it. What works: start the pipeline, and `marketpulse produce replay FILE` brings "
+            "them in beside the live rows, in any order; --lake-only stores their history up to the first live row and leaves the "
+            "pipeline as it is; symbols that the pipeline does not know yet go in with a --source of their own"
         )
 
     def _first_times(self, runs: Sequence[Run]) -> dict[str, int]:
