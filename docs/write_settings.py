@@ -95,6 +95,7 @@ EXAMPLES: dict[str, Any] = {
     "symbol": "BTC-USD",
     "start": "2026-01-05T14:30:00Z",
     "mapping.split_adjusted": True,
+    "mapping.extra_columns": True,
     "mapping.columns": {"price": "last", "size": "qty"},
     "mapping.symbol": "AAPL",
     "mapping.venue": "XNYS",

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,13 +22,14 @@ from given_settings import changed, environment_of
 from influx_store import InfluxStore
 from lake_store import LakeStore
 from log_of_rows import of_flat_line
+from marketpulse.app.pipeline import produce
 from marketpulse.app.pipeline import sink as sink_process
 from marketpulse.catalog import open_visible
 from marketpulse.kafka.codec import encode_market
 from marketpulse.model.market import TRADE
 from marketpulse.model.redis_keys import RedisKeys
 from marketpulse.query.duck import LakeQuery
-from marketpulse.settings import InfluxSettings, Settings, SinkSettings
+from marketpulse.settings import InfluxSettings, ReplaySettings, Settings, SinkSettings
 from marketpulse.sinks.commits import read_states
 from marketpulse.sinks.storage import LocalStorage
 from postgres_store import PASSWORD as POSTGRES_PASSWORD
@@ -258,6 +260,33 @@ def test_the_archive_is_the_topic_line_for_line(kafka_settings: Settings) -> Non
     files = [gzip.decompress(path.read_bytes()).decode() for path in folder.glob("table=bars/*/*.jsonl.gz")]
     lines = [json.loads(line) for file in files for line in file.splitlines()]
     assert as_lines([*map(of_flat_line, lines)]) == as_lines(rows(BareTopic.of(kafka_settings, "bars").committed()))
+
+
+@pytest.mark.parametrize("wire", ["json", "arrow"])
+def test_the_archives_lines_have_the_columns_of_a_bars_source_under_their_names(
+    kafka_settings: Settings, tmp_path: Path, wire: str
+) -> None:
+    (tmp_path / "index.csv").write_text(
+        "Index,Date,Open,High,Low,Close,Adj Close,Volume,CloseUSD,Note,final\n"
+        "HSI,1986-12-31,2568.3,2568.3,2568.3,2568.3,2568.3,0,333.879,,no\nHSI,1987-01-02,2540.1,2540.1,2540.1,2540.1,2540.1,0,330.213,half a day,7\n"
+    )
+    settings = changed(kafka_settings, kafka={"wire": wire}, sinks={"archive": {"enabled": True}})
+    source = ReplaySettings(files=(str(tmp_path / "index.csv"),), speed="max")
+    folder = settings.data_dir / "archive"
+
+    def bars() -> list[Row]:
+        files = [gzip.decompress(path.read_bytes()) for path in folder.glob("table=events/*/*.jsonl.gz")]
+        return [row for row in map(json.loads, b"".join(files).splitlines()) if row["type"] == "bar"]
+
+    with closing(SinkProcesses(settings, "archive", dict)) as archive:
+        assert produce.run(settings, Working.life_of(settings, "index"), source, "index") == 0
+        process = archive.start()
+        wait_until(lambda: len(bars()) == 2, "both are stored")
+        stop(process)
+    names = ("symbol", "close", "CloseUSD", "Note", "final")
+    expected = {("HSI", 2568.3, 333.879, None, True), ("HSI", 2540.1, 330.213, "half a day", True)}
+    assert {tuple(row.get(name) for name in names) for row in bars()} == expected, "what is ours stays ours"
+    assert "extra" not in bars()[0]
 
 
 @pytest.mark.chaos

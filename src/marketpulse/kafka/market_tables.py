@@ -168,6 +168,8 @@ def _events(batch: MarketBatch, strings: _Texts, rows: Ints) -> dict[str, Any]:
     if bars.any():
         fields = pa.RecordBatch.from_pydict(_bars(batch, strings, rows[bars]), schema=BAR_IN)
         bodies[bars] = json_rows(fields, nulls=False)
+        for place in np.flatnonzero(bars & np.isin(rows, list(batch.rare))).tolist():
+            bodies[place] = orjson.dumps({**orjson.loads(bodies[place]), **batch.rare[int(rows[place])]})
     for place in np.flatnonzero(~bars).tolist():
         bodies[place] = orjson.dumps(batch.rare[int(rows[place])])
     return {**_head(batch, strings, rows), "body": pa.array(bodies.tolist(), pa.binary()).cast(pa.string())}

@@ -116,3 +116,5 @@ class Writer:
             if (value := record.get(name)) is not None:
                 longs[column, row] = value
         self.columns.flags[FINAL, row] = record.get("final") is not False
+        if isinstance(extra := record.get("extra"), dict) and extra:
+            self.columns.rare[row] = {"extra": extra}

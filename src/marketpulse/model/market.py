@@ -166,7 +166,7 @@ class MarketBatch:
     data: Bytes  # the bytes that spans point into
     rare: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The whole decoded object of each row whose kind is above CLOCK, by row index; for trades with
-    `conditions`, `{"conditions": [...]}`."""
+    `conditions`, `{"conditions": [...]}`; for bars with columns of their source, `{"extra": {...}}`."""
 
     append_time_of: Callable[[int], int] = lambda _: NO_APPEND_TIME
     """The broker's append time (ns) of the record at an offset: asking costs, and few rows need it."""

@@ -304,6 +304,9 @@ class Mapping(Section):
         None,
         description="whether the prices are adjusted for the splits that stand in the rows already; unset: the prices tell",
     )
+    extra_columns: bool | None = Field(
+        None, description="carry the other columns of bars along for the archive; unset: where there is an archive"
+    )
 
 
 class ReplaySettings(Section):

@@ -75,10 +75,13 @@ FORMATS: dict[str, FileFormat] = {"json-lines": JsonLinesFormat(), "parquet": Pa
 
 def _event_lines(rows: pa.Table) -> bytes:
     """Rows of `events`: the fields of the record in `body`, then those of the table. Of what both have, the table's counts;
-    where it is another value, such as the `offset` that a quality mark is about, the record's is `quality_offset`."""
+    where it is another value, such as the `offset` that a quality mark is about, the record's is `quality_offset`. A source's columns beside a
+    bar's own stand under their names."""
     lines = []
     for row in rows.to_pylist():
         fields: dict[str, Any] = orjson.loads(row.pop("body"))
+        if row["type"] == "bar":
+            fields = {**fields.pop("extra", {}), **fields}
         if "symbol" not in row:  # the path says it
             fields.pop("symbol", None)
         others = {f"{row['type']}_{name}": fields[name] for name in row if name in fields and fields[name] != row[name]}

@@ -5,10 +5,12 @@ or time, a price that is not above 0. Whether a bar makes sense is the engine's 
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import orjson
 import polars as pl
 
 from marketpulse.model.market import Floats, Ints
@@ -22,13 +24,15 @@ from marketpulse.sources.raw import RawRows
 from marketpulse.sources.split_columns import LastCloses
 from marketpulse.sources.times import NAIVE, Mask, Times, parse_times
 
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")  # as JSON has it
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """n rows of one kind in the order in which they were read.
 
     `frame` holds the kind's own columns and `symbol`, `venue`, of bars also `has_clock` (whether the label has a time of
-    day); `time_ns` (n,) UTC, for a bar its label; `local_ns` (n,) the same on the wall of the place it was written for;
+    day) and, where it is asked for, `extra` (the other columns as JSON); `time_ns` (n,) UTC, for a bar its label; `local_ns` (n,) the same on the wall of the place it was written for;
     `raw` (n,) the rows they come from.
     """
 
@@ -101,6 +105,8 @@ class Reader:
             if good.size:
                 if kind == "bar":
                     fields["has_clock"] = pl.Series(times.clock)
+                    if self.mapping.extra_columns:
+                        fields["extra"] = _extra(frame, self.plan)
                 whole = base.hstack([s.alias(name) for name, s in fields.items()])
                 rows[kind] = Rows(whole, utc, times.local_ns, np.arange(n)).take(good)
         if bars and "bar" in rows:
@@ -293,6 +299,19 @@ def _bar(columns: _Columns, own: Mask) -> dict[str, pl.Series]:
 
 
 _BUILD = {"trade": _trade, "quote": _quote, "bar": _bar}
+
+
+def _extra(frame: pl.DataFrame, plan: Plan) -> pl.Series:
+    """(n,) the columns that mean nothing to us, as a JSON object; null where a row has none of them. Texts that are numbers are
+    numbers."""
+    others = frame.select(name for name in frame.columns if name not in set(plan.columns.values()))
+    rows = ({k: _number(v) for k, v in row.items() if v not in (None, "")} for row in others.iter_rows(named=True))
+    texts = [orjson.dumps(row, default=str).decode() if row else None for row in rows]
+    return pl.Series(texts or [None] * len(frame), dtype=pl.String)
+
+
+def _number(value: object) -> object:
+    return orjson.loads(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 def _events(bars: Rows, adjusted: Mask | bool) -> Rows | None:

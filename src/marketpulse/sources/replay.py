@@ -110,7 +110,7 @@ class ReplaySource:
         return gather(self._settings.files, self._fetched, self._s3, self._alive)
 
     def _start(self, position: str | None, paths: list[Path]) -> Hello:
-        mapping = self._settings.mapping.model_dump_json(exclude={"split_adjusted"})
+        mapping = self._settings.mapping.model_dump_json(exclude={"split_adjusted", "extra_columns"})
         own = {path: fingerprint([path], "1", mapping) for path in paths}
         files = (
             hashlib.blake2b("".join(own.values()).encode(), digest_size=16).hexdigest()

@@ -19,6 +19,7 @@ from marketpulse.sources.normalise import Rows
 
 KINDS = ("event", "quote", "trade", "bar")
 SCHEMA = {"event": EVENT, "quote": QUOTE, "trade": TRADE, "bar": BAR_IN}
+_EXTRA = "extra"
 _STAMPED = {"source", "event_time_ns", "ingest_time_ns"}  # put on when rows leave, not stored
 
 
@@ -78,7 +79,8 @@ def stamp(
     kind: str, rows: pa.Table | pa.RecordBatch, times: Ints, source: str, now_ns: int, shift_ns: Ints | None = None,
     again: int = 0,
 ) -> pa.RecordBatch:  # fmt: skip
-    """Rows of one kind with type, source, event time and ingest time; other times moved by `shift_ns`."""
+    """Rows of one kind with type, source, event time and ingest time; other times moved by `shift_ns`. Bars with `extra` come as
+    whole records."""
     shift = np.zeros(len(times), np.int64) if shift_ns is None else shift_ns
     moved = bool(np.any(shift))
     columns: list[pa.Array] = []
@@ -92,10 +94,24 @@ def stamp(
         if again and field.name == "trade_id":
             column = _apart(column, again)
         columns.append(column)
+    if kind == "bar" and _EXTRA in rows.column_names:
+        return _with_extra(pa.RecordBatch.from_arrays(columns, schema=BAR_IN), rows.column(_EXTRA).to_pylist())
     if kind == "event":
         place = EVENT.get_field_index("body")
         columns[place] = _bodies(columns, shift)
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA[kind])
+
+
+def _with_extra(bars: pa.RecordBatch, extra: list[str | None]) -> pa.RecordBatch:
+    """The bars as whole records, which have room for columns that are not ours."""
+    bodies = []
+    for row, others in zip(bars.to_pylist(), extra, strict=True):
+        record = {name: value for name, value in row.items() if value is not None}
+        if others is not None:
+            record[_EXTRA] = orjson.Fragment(others)
+        bodies.append(orjson.dumps(record).decode())
+    own = [bars.column(name) for name in EVENT.names if name != "body"]
+    return pa.RecordBatch.from_arrays([*own, pa.array(bodies, pa.string())], schema=EVENT)
 
 
 def _stamped(name: str, kind: str, times: Ints, source: str, now_ns: int) -> pa.Array:
@@ -168,7 +184,7 @@ def _sorted(kind: str, blocks: list[Rows]) -> tuple[pa.Table, Ints]:
 
 
 def table_of(kind: str, frame: pl.DataFrame) -> pa.Table:
-    """The kind's own columns as Arrow, without those that every row of a batch shares."""
+    """The kind's own columns as Arrow, without those that every row of a batch shares; of bars also `extra` where they have it."""
     n = len(frame)
     columns = {}
     for field in SCHEMA[kind]:
@@ -177,4 +193,6 @@ def table_of(kind: str, frame: pl.DataFrame) -> pa.Table:
         there = field.name in frame.columns
         column = frame[field.name].to_arrow() if there else pa.nulls(n, field.type)
         columns[field.name] = column if column.type == field.type else column.cast(field.type)
+    if kind == "bar" and _EXTRA in frame.columns:
+        columns[_EXTRA] = frame[_EXTRA].to_arrow().cast(pa.string())
     return pa.table(columns)

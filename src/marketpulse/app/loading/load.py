@@ -154,8 +154,9 @@ def _files(names: Sequence[str], settings: Settings, directory: Path, say: Say) 
 
 def _identity(paths: Sequence[Path], request: Request, source: str, config: EngineConfig, partitions: int) -> Identity:
     rules = [repr(rule) for rule in config.alerts]
+    unset = {"extra_columns", *(("split_adjusted",) if request.mapping.split_adjusted is None else ())}
     facts = [
-        request.mapping.model_dump_json(exclude={"split_adjusted"} if request.mapping.split_adjusted is None else None), source, request.calendar or "", str(request.complete), computation(config),
+        request.mapping.model_dump_json(exclude=unset), source, request.calendar or "", str(request.complete), computation(config),
         str(partitions), *rules,
     ]  # fmt: skip
     return identify(paths, facts, request.name)

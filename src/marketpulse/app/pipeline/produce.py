@@ -75,6 +75,7 @@ def run(
     shown, what became of the rows is said at the end (`wait`: by the engine too), and the code is 1 where some were refused.
     """
     clock, report = SystemClock(), report or Report(name, shown=False)
+    source_settings = _for_the_archive(source_settings, settings)
     source, resumable = open_source(settings, source_settings, name, clock, life.health.beat)
     carried = source_name(source_settings.kind, name)
     topic = topic_of(settings, name)
@@ -134,6 +135,15 @@ def open_source(
     create = embedded if source_settings.create is None else source_settings.create
     topic = KafkaForeignTopic(settings, source_settings.topic, elsewhere, create=create)
     return KafkaTopicSource(source_settings, topic, carried, engine, name=name, clock=clock, alive=alive), True
+
+
+def _for_the_archive(source_settings: AnySource, settings: Settings) -> AnySource:
+    """Columns that only the archive can show are carried where there is one, unless it is said otherwise."""
+    mapping = getattr(source_settings, "mapping", None)
+    if mapping is None or mapping.extra_columns is not None:
+        return source_settings
+    carries = mapping.model_copy(update={"extra_columns": settings.sinks.archive.enabled})
+    return source_settings.model_copy(update={"mapping": carries})
 
 
 @dataclass
