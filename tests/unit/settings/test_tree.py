@@ -91,7 +91,7 @@ def test_dotenv_may_have_names_of_existing_projects_and_other_programs_but_no_mi
     stored = (settings.lake_url(), settings.archive_url())
     assert stored == ("s3://mine/marketpulse/lake", "s3://mine/marketpulse/archive")
     mapping = {"record": "bar", "columns": {"price": "Last"}, "symbol": "A", "venue": "XNYS", "timezone": "Asia/Tokyo",
-               "time_format": "%Y", "timeframe": "1m", "split_adjusted": True}  # fmt: skip
+               "time_format": "%Y", "timeframe": "1m", "split_adjusted": True, "extra_columns": False}  # fmt: skip
     lines = [f"{name}={value}" for name, value in {**mapping, "columns__price": "Last"}.items() if name != "columns"]
     named = "\n".join(f"MARKETPULSE_SOURCES__STOCK_PRICES__MAPPING__{line}" for line in lines)
     DOTENV.write_text(f"KAFKA_TOPIC=Stock-Prices, ticks,\n{named}\n")
