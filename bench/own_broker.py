@@ -15,7 +15,7 @@ from marketpulse.settings import Settings, load_settings
 def own_broker() -> Iterator[Settings]:
     """Settings that lead to it; it goes with all that it holds, and so does their data directory."""
     home = Path(tempfile.mkdtemp(prefix="marketpulse-bench-"))
-    base = load_settings(data_dir=home, cache_dir=load_settings().resolved_cache_dir())
+    base = load_settings(data_dir=home, cache_dir=load_settings().cache_dir)
     try:
         with EmbeddedBroker(base) as broker:
             yield connected_to(base, broker.bootstrap)
