@@ -11,8 +11,8 @@ TWINS: list[tuple[str, str, bool]] = [
      "SELECT date_trunc('day', timestamp) AS d, count(*) AS n FROM stock_data GROUP BY d ORDER BY d", True),
     ("SELECT count(*) FROM stock_data WHERE timestamp >= date_parse('2020-12-16', '%Y-%m-%d')",
      "SELECT count(*) FROM stock_data WHERE timestamp >= TIMESTAMP '2020-12-16'", True),
-    ("SELECT date_format(timestamp, '%Y-%m-%d %H:%i:%s') AS t, price FROM stock_data ORDER BY timestamp LIMIT 3",
-     "SELECT strftime(timestamp, '%Y-%m-%d %H:%M:%S') AS t, price FROM stock_data ORDER BY timestamp LIMIT 3", True),
+    ("SELECT date_format(timestamp, '%Y-%m-%d %H:%i:%s') AS t, price FROM stock_data ORDER BY timestamp, symbol LIMIT 3",
+     "SELECT strftime(timestamp, '%Y-%m-%d %H:%M:%S') AS t, price FROM stock_data ORDER BY timestamp, symbol LIMIT 3", True),
     ("SELECT symbol, approx_percentile(close, 0.5) AS median FROM bars WHERE timeframe = '1d' GROUP BY symbol ORDER BY 1",
      "SELECT symbol, quantile_cont(close, 0.5) AS median FROM bars WHERE timeframe = '1d' GROUP BY symbol ORDER BY 1", False),
     ("SELECT symbol, max_by(open_time_ns, high) AS top, min_by(open_time_ns, low) AS bottom FROM bars GROUP BY symbol ORDER BY 1",
@@ -91,7 +91,7 @@ FROM_DUCKDB: list[tuple[str, bool]] = [
     ("SELECT close * 2 AS c FROM bars WHERE c > 1100 AND symbol = 'AAPL' ORDER BY c", True),
     (("SELECT time_bucket(INTERVAL 1 HOUR, timestamp) AS hour, arg_min(price, event_time_ns) AS open, max(price) AS high, "
      "arg_max(price, event_time_ns) AS close, sum(size) AS volume FROM trades GROUP BY ALL ORDER BY hour"), True),
-    ("SELECT * FROM stock_data QUALIFY row_number() OVER (PARTITION BY date(timestamp) ORDER BY timestamp DESC) = 1 ORDER BY timestamp", True),
+    ("SELECT * FROM stock_data QUALIFY row_number() OVER (PARTITION BY date(timestamp) ORDER BY timestamp DESC, symbol) = 1 ORDER BY timestamp", True),
     (("SELECT symbol, close, row_number() OVER (PARTITION BY symbol ORDER BY close DESC) AS place FROM bars "
      "QUALIFY place <= 3 AND close > 1 ORDER BY symbol, place LIMIT 8"), True),
     ("SELECT symbol, median(close) AS m, quantile_cont(close, 0.9) AS q FROM bars GROUP BY ALL ORDER BY symbol", False),
@@ -101,7 +101,7 @@ FROM_DUCKDB: list[tuple[str, bool]] = [
      "FROM bars ORDER BY symbol, open_time_ns LIMIT 5"), True),
     (("SELECT date_diff('day', open_time, TIMESTAMP '2012-01-10 01:00:00') AS d, open_time + INTERVAL 1 DAY AS t "
      "FROM bars WHERE timeframe = '1d' ORDER BY symbol, open_time_ns LIMIT 5"), True),
-    ("FROM stock_data ORDER BY timestamp LIMIT 3", True),
+    ("FROM stock_data ORDER BY timestamp, symbol LIMIT 3", True),
     ("WITH d AS (SELECT symbol AS s, sum(volume) AS v FROM bars GROUP BY s) SELECT s, v, v / sum(v) OVER () AS share FROM d ORDER BY s", True),
     (("SELECT string_agg(symbol, ',' ORDER BY symbol) AS names, list(n ORDER BY symbol) AS counts FROM "
      "(SELECT symbol, count(*) AS n FROM bars GROUP BY ALL)"), True),

@@ -19,6 +19,7 @@ import pytest
 
 from athena_queries import FROM_DUCKDB, TWINS
 from lake_store import store_real_rows
+from marketpulse.aws import stock_data
 from marketpulse.cache import cache_dir
 from marketpulse.ports import SqlQuestion
 from marketpulse.query.athena_rows import typed
@@ -229,6 +230,14 @@ def test_athenas_words_mean_the_same_or_nearly_here(lake: LakeDesk, trino: Trino
 def test_duckdbs_words_are_sent_as_athenas(lake: LakeDesk, trino: Trino, duckdb: str, exact: bool) -> None:
     sent = to_athena(duckdb, view_columns())
     assert_same(here(lake, SqlQuestion(duckdb, dialect="duckdb")), plain(trino.run(sent)), 1e-9 if exact else 0.03)
+
+
+def test_athenas_view_of_stock_data_holds_the_rows_of_the_lakes(trino: Trino) -> None:
+    trino.run(f"CREATE VIEW athenas AS {stock_data.view_sql('trades', 'bars')}")
+    sql = "SELECT symbol, kind, timestamp, price, volume FROM {} ORDER BY symbol, kind, timestamp, price, volume"
+    theirs = plain(trino.run(sql.format("athenas")))
+    assert_same(plain(trino.run(sql.format("stock_data"))), theirs)
+    assert {row[1] for row in theirs} == {"trade", "bar"}
 
 
 @pytest.mark.parametrize(("athena", "theirs", "mine"), [
