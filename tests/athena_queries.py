@@ -85,7 +85,7 @@ TWINS: list[tuple[str, str, bool]] = [
 
 FROM_DUCKDB: list[tuple[str, bool]] = [
     (("SELECT symbol, date(timestamp) AS trading_day, ROUND(AVG(price), 2) AS avg_daily_price FROM stock_data "
-     "GROUP BY symbol, trading_day ORDER BY trading_day DESC"), True),
+     "GROUP BY symbol, trading_day ORDER BY trading_day DESC, symbol"), True),
     ("SELECT symbol, count(*) AS n, n * 2 AS twice FROM bars GROUP BY ALL ORDER BY ALL", True),
     ("SELECT symbol, avg(close) AS a FROM bars GROUP BY symbol HAVING a > 50 ORDER BY a DESC", True),
     ("SELECT close * 2 AS c FROM bars WHERE c > 1100 AND symbol = 'AAPL' ORDER BY c", True),
