@@ -195,7 +195,7 @@ class Pipeline:
 
 def load_in_small_steps(settings: Settings, path: Path) -> None:
     steps = history.stretches
-    module.__dict__["stretches"] = lambda runs: steps(runs, 1_024)
+    module.__dict__["stretches"] = lambda runs, **_: steps(runs, 1_024)
     storing._WAITING_ROWS = 1
     module.load(settings, module.Request([str(path)], lake_only=True), lambda at: print(at.done, flush=True))  # noqa: T201
 

@@ -94,7 +94,7 @@ def run(home: Path, files: list[Path], stretch: int, dies_at: int | None = None)
         return sink if dies_at is None else Dying(sink, dies_at)
 
     with (
-        patch.object(loading, "stretches", lambda runs: history.stretches(runs, stretch)),
+        patch.object(loading, "stretches", lambda runs, **_: history.stretches(runs, stretch)),
         patch.object(history, "_SAMPLE", 1),
         patch.object(storing, "_WAITING_ROWS", 10),
         patch.object(loading, "open_sink", opened),

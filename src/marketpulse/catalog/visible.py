@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ALWAYS = 2**62
 CHORE = "marketpulse.chore"
 """In the summary of a snapshot that brings no rows: which chore made it."""
+DELETED = "marketpulse.deleted-before."
+"""With a timeframe (nothing: of all) a property of a table: retention has let go of rows before that time (ns)."""
 _NAME = re.compile(r"(\d{13})-(\d{13})-(rows|merged)-[0-9a-f]{32}\.parquet")
 _ATTEMPTS = 4
 
@@ -81,6 +83,9 @@ class Picture:
     columns: Sequence[str]  # in the table's order
     ids: Mapping[str, int]  # column -> its id in the files
     fs: Any = field(default=None, repr=False)
+    deleted: Mapping[str, int] = field(
+        default_factory=dict
+    )  # timeframe ("": of all) -> older rows may be gone by retention
 
     def schema(self) -> pa.Schema:
         """Of the rows that the files hold together."""
@@ -151,6 +156,7 @@ class VisibleFiles:
             name, sorted(files, key=lambda f: (f.first_ms, f.last_ms, f.path)),
             Offsets.of(table.metadata, f"{self.lake.where}, table {name}"),
             snapshot.snapshot_id if snapshot else None, _committed_ms(table), list(ids), ids, fs,
+            {key.removeprefix(DELETED): int(end) for key, end in table.properties.items() if key.startswith(DELETED)},
         )  # fmt: skip
 
     def _files_of(self, name: str, table: "Table", manifest: "ManifestFile") -> list[StoredFile]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from numpy.typing import NDArray
 
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.layout import plain, without_times
@@ -71,6 +72,14 @@ class StoredRows:
     def held_up_to(self, topic: str, partition: int) -> int:
         """As last listed: before which offset of a topic's partition all rows are stored."""
         return self._files.held_up_to(topic, partition)
+
+    def is_kept(self, table: str, rows: pa.Table) -> NDArray[np.bool_]:
+        """(n,) which of such rows, stored or not, the lake's retention has not let go of."""
+        kept = np.ones(rows.num_rows, np.bool_)
+        for timeframe, end_ns in self._files.read([table])[table].deleted.items() if rows.num_rows else ():
+            own = np.asarray(pc.equal(rows["timeframe"], timeframe)) if timeframe else True
+            kept &= ~(own & (rows[str(EVENT_TIME_COLUMN[table])].to_numpy() < end_ns))
+        return kept
 
     def table(self, table: str, wanted: Wanted, place: tuple[str, int] | None = None) -> Stored:
         """The rows of a table whose rows have a time (model.tables.EVENT_TIME_COLUMN) and a symbol. `place`: only those that

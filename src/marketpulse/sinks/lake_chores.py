@@ -17,7 +17,7 @@ import pyarrow.fs
 from marketpulse.catalog.faults import explained
 from marketpulse.catalog.lake import Lake
 from marketpulse.catalog.offsets import PROPERTY, Offsets
-from marketpulse.catalog.visible import ALWAYS, CHORE, StoredFile, VisibleFiles, filesystem, path_on
+from marketpulse.catalog.visible import ALWAYS, CHORE, DELETED, StoredFile, VisibleFiles, filesystem, path_on
 from marketpulse.clock import Clock
 from marketpulse.errors import MarketPulseError
 from marketpulse.model.tables import EVENT_TIME_COLUMN, TABLES
@@ -195,11 +195,12 @@ class Chores:
             removed.append(file)
         if not rows:
             return None
+        gone = [f.data_file for f in removed if f.data_file is not None]
+        key = f"{DELETED}{timeframe or ''}"
+        before_ns = max(end_ns, int(table.properties.get(key, end_ns)))
+        change = Change(added, gone, {CHORE: "retention"}, {key: str(before_ns)})
         try:
-            commit(
-                table, Change(added, [f.data_file for f in removed if f.data_file is not None], {CHORE: "retention"}),
-                Offsets.of(table.metadata, where), where, lambda _: None,
-            )  # fmt: skip
+            commit(table, change, Offsets.of(table.metadata, where), where, lambda _: None)
         except Moved:
             discard(table, added)
             raise

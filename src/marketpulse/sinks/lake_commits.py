@@ -29,6 +29,7 @@ class Change:
     added: "Iterable[DataFile]" = ()
     removed: "Iterable[DataFile]" = ()
     properties: Mapping[str, str] = field(default_factory=dict)  # more for the snapshot's summary
+    of_table: Mapping[str, str] = field(default_factory=dict)  # properties of the table, from this commit on
 
 
 class Moved(Exception):
@@ -56,7 +57,7 @@ def commit(table: "Table", change: Change, offsets: Offsets, where: str, tell: C
                 snapshot.delete_data_file(file)
             tell(snapshot.snapshot_id)
             snapshot.commit()
-            transaction.set_properties({PROPERTY: text})
+            transaction.set_properties({PROPERTY: text, **change.of_table})
             transaction.commit_transaction()
         except (CommitFailedException, ValidationException) as error:
             raise Moved(str(error)) from None

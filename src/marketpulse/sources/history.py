@@ -36,7 +36,7 @@ NUMBER, PART, LOAD = "number", "part", "load"
 """Columns behind a kind's own: the row's line or row number, counted on from file to file; its place among the rows that
 share that number; and, of rows that the lake has from an earlier load, the number of that."""
 
-STRETCH_ROWS = 40_000
+LEAST_ROWS, STRETCH_ROWS = 40_000, 250_000  # of a stretch
 _SAMPLE = 1_024
 _BATCH_ROWS = 4_096  # that a run is read by: of rows in no order every run is open at a time
 _AT_A_TIME = 2  # blocks; they are some ten megabytes each
@@ -273,10 +273,16 @@ def read_rejected(path: Path) -> Iterator[tuple[RejectedInput, int]]:
             yield RejectedInput(reason, detail, origin, row, value.encode()), number
 
 
-def stretches(runs: Sequence[Run], rows: int = STRETCH_ROWS) -> Iterator[dict[str, pa.Table]]:
-    """All rows by stretches of time of about so many: by kind, with NUMBER and PART, each kind's in order."""
+def stretches(
+    runs: Sequence[Run], least: int = LEAST_ROWS, rows: Callable[[], int] | None = None
+) -> Iterator[dict[str, pa.Table]]:
+    """All rows by stretches of time: by kind, with NUMBER and PART, each kind's in order. Of about `least` rows, or as many as
+    `rows` says before each."""
     open_runs = [_OpenRun(run) for run in runs]
-    for cut in [*_cuts(runs, rows), None]:
+    cuts, at = _cuts(runs, least), -1
+    while at < len(cuts):
+        at += 1 if rows is None else max(1, rows() // least)
+        cut = cuts[at] if at < len(cuts) else None
         parts: dict[str, list[pa.Table]] = {}
         for run in open_runs:
             if own := run.take(cut):

@@ -57,7 +57,7 @@ from marketpulse.settings import Mapping as Columns
 from marketpulse.settings import Settings
 from marketpulse.sinks import open_sink
 from marketpulse.sources.files import expand
-from marketpulse.sources.history import LaidOut, Run, lay_out, read_rejected, stretches
+from marketpulse.sources.history import LEAST_ROWS, STRETCH_ROWS, LaidOut, Run, lay_out, read_rejected, stretches
 from marketpulse.sources.remote import fetch, is_url
 from marketpulse.telemetry import DEAD_LETTERS
 
@@ -65,6 +65,7 @@ SOURCE = "load"
 """Of loaded rows that name no other: one for all loads, so that a trade's id is the same in whatever file it stands."""
 
 _ENGINES = min(8, max(2, os.cpu_count() or 2))  # at a time: kernels run without the interpreter's lock
+_RESULTS_MAX = 4_000_000  # values of one stretch; some 10 bytes each, and two stretches wait beside it
 _LETTERS = 20_000  # dead letters of one batch
 
 
@@ -176,6 +177,7 @@ class _Load:
         self._engines: dict[int, PartitionLoad] = {}
         self._rows.strings.intern(source)  # before threads share the table
         self._empty = empty_rows(config)
+        self._stretch_rows = LEAST_ROWS  # until it is known how many results a row gives
         self._run_topic, self._position = f"run:{uuid4().hex[:12]}", 0
         self._summary = Summary(self._topic)
 
@@ -311,6 +313,7 @@ class _Load:
             with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_ENGINES) as engines:
                 for stretch, batches, letters, cut in self._prepared([*runs, *laid.runs], ends, ahead):
                     found = list(engines.map(partial(self._step, muted=whole), batches.items()))
+                    self._stretch_rows = _rows_of_next(stretch, found)
                     if not whole:
                         self._summary.cut += cut
                         self._summary.again += stretch.again
@@ -373,7 +376,7 @@ class _Load:
         self, runs: Sequence[Run], ends: Mapping[str, int], ahead: ThreadPoolExecutor
     ) -> Iterator[tuple[Stretch, dict[int, MarketBatch], list[DeadLetter], int]]:
         """The stretches, each checked and parted, one ahead of the engine."""
-        source = stretches(runs)
+        source = stretches(runs, rows=lambda: self._stretch_rows)
         load = Load(self._number, self._source, self._first_number, self._gone_on_with)
         begin = 0
 
@@ -445,6 +448,13 @@ class _Load:
             with worker_slot(self._settings.data_dir, "process-0"):
                 Seat(self._settings, self._topic, states).hand_over()
         self._summary.handed_over = True
+
+
+def _rows_of_next(stretch: Stretch, found: Sequence[Given]) -> int:
+    """How many rows a stretch may have so that its results stay within _RESULTS_MAX values."""
+    given = sum(own.num_rows * own.num_columns for one in found for own in one.rows.values())
+    taken = sum(table.num_rows for table in stretch.tables)
+    return int(min(STRETCH_ROWS, max(LEAST_ROWS, _RESULTS_MAX * taken // max(1, given))))
 
 
 def _together(parts: Sequence[Rows]) -> Rows:

@@ -21,14 +21,13 @@ from marketpulse.app.receipts.recomputed import Gathered, ToldBefore, holes, mis
 from marketpulse.app.receipts.replay import Replay, find_start
 from marketpulse.app.receipts.report import TABLES, Progress, Report
 from marketpulse.app.receipts.running_rules import RunningRules, begin_as, running_rules, told_by
-from marketpulse.clock import SystemClock
 from marketpulse.engine.config import EngineConfig
 from marketpulse.errors import EnvironmentProblem, Fatal
 from marketpulse.kafka.log_reader import LogReader
 from marketpulse.model.rows import ENGINE_VERSION
-from marketpulse.model.tables import EVENT_TIME_COLUMN, LOADED_TOPIC
+from marketpulse.model.tables import LOADED_TOPIC
 from marketpulse.query.stored_rows import SHAPE, Stored, StoredRows, Wanted
-from marketpulse.settings import LakeSettings, Settings
+from marketpulse.settings import Settings
 
 _WHEN_TOLD = frozenset({
     "receipt.first_offset", "receipt.first_row", "receipt.last_offset", "receipt.last_row", "receipt.late_count",
@@ -68,7 +67,7 @@ def verify(settings: Settings, wanted: Wanted, say: Say = lambda _: None) -> Rep
             is_ours = any(_in_topic(rows.rows, share.topic).any() for rows in own.values())
             its_log = log if is_ours and share.topic == settings.topic("market") else None
             running = running_rules(its_log, config, share.partition) if its_log is not None else None
-            work = _Partition(config, wanted, *place, own, running, report, settings.sinks.lake)
+            work = _Partition(config, wanted, *place, own, running, report, stored.is_kept)
             if its_log is not None:
                 work.from_log(its_log, progress, share.takes if share.of > 1 else None)
             work.from_lake(stored, whole=True)
@@ -134,9 +133,9 @@ class _Partition:
         held: dict[Table, Stored],
         running: RunningRules | None,
         report: Report,
-        limits: LakeSettings | None = None,
+        is_kept: Callable[[str, pa.Table], Mask] = lambda _, rows: np.ones(rows.num_rows, np.bool_),
     ) -> None:
-        self._limits = limits
+        self._is_kept = is_kept
         self._config, self._wanted, self._report = config, wanted, report
         self._topic, self._partition, self._running = topic, partition, running
         self._held, self._left = held, dict(held)
@@ -251,16 +250,6 @@ class _Partition:
             missing = missing.filter(pa.array(self._is_kept(table, missing)))
             tally.missing += missing.num_rows
             self._report.add(only_one_side(table, missing, np.arange(missing.num_rows), stored=False))
-
-    def _is_kept(self, table: Table, rows: pa.Table) -> Mask:
-        """(n,) which rows the lake has not let go of by its retention."""
-        kept = np.ones(rows.num_rows, np.bool_)
-        if self._limits is not None and rows.num_rows:
-            times = rows[str(EVENT_TIME_COLUMN[table])].to_numpy()
-            for timeframe, since_ns in self._limits.kept_since(table, SystemClock().now_ns()).items():
-                own = True if timeframe is None else np.asarray(pc.equal(rows["timeframe"], timeframe))
-                kept &= ~(own & (times < since_ns))
-        return kept
 
     def _note_columns(self, stored: pa.Table, recomputed: pa.Table) -> None:
         if stored.num_rows and recomputed.num_columns:
