@@ -304,7 +304,7 @@ def test_left_over_files_are_removed_when_they_are_old_and_not_before(settings: 
 
 
 def test_retention_deletes_whole_days_and_says_which(tmp_path: Path) -> None:
-    settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d", "bars@1s": "forever"})
+    settings = settings_at(tmp_path, retention={"trades": "10d", "bars": "10d"})
     store(open_sink(settings, "lake", ManualClock(START_NS)), end=160, cut=40)  # 20 days
     work = Chores(open_lake(settings), settings, ManualClock(START_NS + 20 * DAY_NS + 3_600 * 10**9))
     for table in ("trades", "bars"):

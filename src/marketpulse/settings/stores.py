@@ -47,6 +47,10 @@ class CatalogSettings(Section):
     )
 
 
+def _days_of(text: str) -> float:
+    return float("inf") if text == "forever" else int(text.removesuffix("d"))
+
+
 _RETENTION = {"bars@1s": "7d", "indicators@1s": "7d"}
 """Half of what a lake grows by, and made of trades, which stay."""
 
@@ -81,6 +85,10 @@ class LakeSettings(StoreSettings):
                 Timeframe.parse(timeframe)
             if days != "forever" and not re.fullmatch(r"[1-9][0-9]{0,5}d", days):
                 raise ValueError(f"{key}: {days!r} is no number of days such as 30d, and not forever")
+        for key, days in value.items():
+            table = key.partition("@")[0]
+            if _days_of(days) > _days_of(value.get(table, "forever")):
+                raise ValueError(f"{key} cannot be kept longer than {table}, which is kept {value[table]}")
         return {**_RETENTION, **value}
 
     def kept_since(self, table: str, now_ns: int) -> dict[str | None, int]:

@@ -127,6 +127,7 @@ def test_dotenvs_example_is_read_and_redis_password_taken_from_the_environment(m
     ("sinks.redis", 'day_timeframe = "100t"', "no session"),
     ("sinks.lake", 'retention = { "trades@1s" = "7d" }', "of trades no timeframe can be named"),
     ("sinks.lake", 'retention = { "bars@1x" = "7d" }', "write a number and a unit, such as 1s"),
+    ("sinks.lake", 'retention = { bars = "9d", "bars@1s" = "forever" }', "bars@1s cannot be kept longer than bars, .* 9d"),
     ("sinks.lake", 'retention = { bars = "soon" }', "no number of days such as 30d, and not forever"),
     ("sinks.influx", 'token = "x1y2"', "MARKETPULSE_SINKS__INFLUX__TOKEN"),
     ("sinks.influx", 'password = "x1y2"', "MARKETPULSE_SINKS__INFLUX__PASSWORD"),
