@@ -27,7 +27,7 @@ ALWAYS = 2**62
 CHORE = "marketpulse.chore"
 """In the summary of a snapshot that brings no rows: which chore made it."""
 DELETED = "marketpulse.deleted-before."
-"""With a timeframe (nothing: of all) a property of a table: retention has let go of rows before that time (ns)."""
+"""With a timeframe (nothing: of all) a property of a table: retention has deleted rows before that time (ns)."""
 _NAME = re.compile(r"(\d{13})-(\d{13})-(rows|merged)-[0-9a-f]{32}\.parquet")
 _ATTEMPTS = 4
 
@@ -73,7 +73,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One table at one moment."""
+    """One table at one moment. `deleted`: by timeframe ("": of all), before which time retention has deleted rows."""
 
     table: str
     files: Sequence[StoredFile]  # oldest flush first
@@ -83,9 +83,7 @@ class Picture:
     columns: Sequence[str]  # in the table's order
     ids: Mapping[str, int]  # column -> its id in the files
     fs: Any = field(default=None, repr=False)
-    deleted: Mapping[str, int] = field(
-        default_factory=dict
-    )  # timeframe ("": of all) -> older rows may be gone by retention
+    deleted: Mapping[str, int] = field(default_factory=dict)
 
     def schema(self) -> pa.Schema:
         """Of the rows that the files hold together."""

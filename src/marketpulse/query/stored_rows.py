@@ -74,9 +74,9 @@ class StoredRows:
         return self._files.held_up_to(topic, partition)
 
     def is_kept(self, table: str, rows: pa.Table) -> NDArray[np.bool_]:
-        """(n,) which of such rows, stored or not, the lake's retention has not let go of."""
+        """(n,) which of such rows, stored or not, the lake's retention has not deleted, as last listed."""
         kept = np.ones(rows.num_rows, np.bool_)
-        for timeframe, end_ns in self._files.read([table])[table].deleted.items() if rows.num_rows else ():
+        for timeframe, end_ns in self._pictures[table].deleted.items() if rows.num_rows else ():
             own = np.asarray(pc.equal(rows["timeframe"], timeframe)) if timeframe else True
             kept &= ~(own & (rows[str(EVENT_TIME_COLUMN[table])].to_numpy() < end_ns))
         return kept

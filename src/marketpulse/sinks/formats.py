@@ -75,8 +75,8 @@ FORMATS: dict[str, FileFormat] = {"json-lines": JsonLinesFormat(), "parquet": Pa
 
 def _event_lines(rows: pa.Table) -> bytes:
     """Rows of `events`: the fields of the record in `body`, then those of the table. Of what both have, the table's counts;
-    where it is another value, such as the `offset` that a quality mark is about, the record's is `quality_offset`. A source's columns beside a
-    bar's own stand under their names."""
+    where it is another value, such as the `offset` that a quality mark is about, the record's is `quality_offset`. A source's
+    columns beside a bar's own stand under their names."""
     lines = []
     for row in rows.to_pylist():
         fields: dict[str, Any] = orjson.loads(row.pop("body"))

@@ -32,8 +32,8 @@ class Rows:
     """n rows of one kind in the order in which they were read.
 
     `frame` holds the kind's own columns and `symbol`, `venue`, of bars also `has_clock` (whether the label has a time of
-    day) and, where it is asked for, `extra` (the other columns as JSON); `time_ns` (n,) UTC, for a bar its label; `local_ns` (n,) the same on the wall of the place it was written for;
-    `raw` (n,) the rows they come from.
+    day) and, where it is asked for, `extra` (the other columns as JSON); `time_ns` (n,) UTC, for a bar its label; `local_ns`
+    (n,) the same on the wall of the place it was written for; `raw` (n,) the rows they come from.
     """
 
     frame: pl.DataFrame
@@ -304,7 +304,7 @@ _BUILD = {"trade": _trade, "quote": _quote, "bar": _bar}
 def _extra(frame: pl.DataFrame, plan: Plan) -> pl.Series:
     """(n,) the columns that mean nothing to us, as a JSON object; null where a row has none of them. Texts that are numbers are
     numbers."""
-    others = frame.select(name for name in frame.columns if name not in set(plan.columns.values()))
+    others = frame.drop(set(plan.columns.values()), strict=False)
     rows = ({k: _number(v) for k, v in row.items() if v not in (None, "")} for row in others.iter_rows(named=True))
     texts = [orjson.dumps(row, default=str).decode() if row else None for row in rows]
     return pl.Series(texts or [None] * len(frame), dtype=pl.String)

@@ -450,9 +450,9 @@ class _Load:
         self._summary.handed_over = True
 
 
-def _rows_of_next(stretch: Stretch, found: Sequence[Given]) -> int:
+def _rows_of_next(stretch: Stretch, results: Sequence[Given]) -> int:
     """How many rows a stretch may have so that its results stay within _RESULTS_MAX values."""
-    given = sum(own.num_rows * own.num_columns for one in found for own in one.rows.values())
+    given = sum(own.num_rows * own.num_columns for one in results for own in one.rows.values())
     taken = sum(table.num_rows for table in stretch.tables)
     return int(min(STRETCH_ROWS, max(LEAST_ROWS, _RESULTS_MAX * taken // max(1, given))))
 

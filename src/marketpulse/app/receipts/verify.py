@@ -117,7 +117,7 @@ def verify_by_lake(
     report = Report()
     place = topic, partition
     own = _held(stored, report, wanted, place)
-    _Partition(config, wanted, topic, partition, own, running, report).from_lake(stored)
+    _Partition(config, wanted, topic, partition, own, running, report, stored.is_kept).from_lake(stored)
     return report
 
 
@@ -133,7 +133,7 @@ class _Partition:
         held: dict[Table, Stored],
         running: RunningRules | None,
         report: Report,
-        is_kept: Callable[[str, pa.Table], Mask] = lambda _, rows: np.ones(rows.num_rows, np.bool_),
+        is_kept: Callable[[str, pa.Table], Mask],
     ) -> None:
         self._is_kept = is_kept
         self._config, self._wanted, self._report = config, wanted, report
