@@ -129,7 +129,8 @@ class Exchange(Loopback):
         if self.vendor == "coinbase":
             assert asked["type"] == "subscribe"
             for product in asked["product_ids"]:
-                socket.send(self.message([t for t in self.known() if t[0] == product][-1], "last_match"))
+                # Of what happened before this subscription: a newer one would hide those that are about to be sent.
+                socket.send(self.message([t for t in self.known()[:at] if t[0] == product][-1], "last_match"))
             socket.send(json.dumps({"type": "subscriptions", "channels": []}))
         else:
             assert asked["method"] == "SUBSCRIBE"
