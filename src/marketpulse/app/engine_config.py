@@ -39,6 +39,7 @@ def engine_config(settings: EngineSettings) -> EngineConfig:
             grace_ns=round(settings.auction_grace_s * 1e9),
             fill=settings.fill == "previous",
             bars_from=settings.bars_from,
+            larger_bars=settings.larger_bars,
             symbols_max=settings.symbols_max,
             window_ns=round(settings.correction_window_s * 1e9),
             window_trades=settings.correction_trades,

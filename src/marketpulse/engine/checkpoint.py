@@ -79,7 +79,7 @@ def computation(config: EngineConfig) -> str:
         "own": [spec.indicator.source for spec in config.indicators if spec.indicator.group == "own"],
         "calendar": [config.session_rules, config.calendar, sorted(config.venue_calendars.items())],
         "times": [config.source_timeout_ns, config.max_age_ns, config.max_skew_ns, config.grace_ns],
-        "bars": [config.fill, config.bars_from, config.lateness_ns],
+        "bars": [config.fill, config.bars_from, config.larger_bars, config.lateness_ns],
         "window": [config.window_ns, config.window_trades, config.kept_bars, config.revise_each],
         "quality": [config.severities(), sorted(config.quality_limits.items())],
     }

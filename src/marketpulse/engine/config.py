@@ -42,6 +42,7 @@ class EngineConfig:
     grace_ns: int = 300_000_000_000
     fill: bool = False
     bars_from: str = "first"
+    larger_bars: str = "built"  # or "given": what a row is where a source gives a bar over smaller ones
     symbols_max: int = 20_000
     window_ns: int = 900_000_000_000
     window_trades: int = 100_000
@@ -115,6 +116,7 @@ class EngineConfig:
             grace_ns=self.grace_ns,
             fill=int(self.fill),
             origin=ORIGINS[self.bars_from],
+            given=int(self.larger_bars == "given"),
             lateness_ns=self.lateness_ns,
             window_ns=self.window_ns,
             window_trades=self.window_trades,

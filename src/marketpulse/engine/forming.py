@@ -30,8 +30,8 @@ def open_bar(
     tables.registers[FREE_BARS] -= 1
     bar.symbol, bar.frame = symbol, frame
     bar.base, bar.open_ns, bar.close_ns, bar.due_ns = frame, open_ns, close_ns, due_ns
-    bar.parts, bar.trade_count, bar.has_vwap, bar.has_volume, bar.late_count = 0, 0, 1, 1, 0
-    bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, NEVER, 0
+    bar.parts, bar.trade_count, bar.has_vwap, bar.has_volume = 0, 0, 1, 1
+    clear_receipt(tables, slot)
     bar.session_date = session_date
     bar.next = tables.heads[symbol, frame]
     tables.heads[symbol, frame] = slot
@@ -40,6 +40,14 @@ def open_bar(
     if waits:
         push_bar(tables, tables.symbols[symbol].group, slot)
     return slot
+
+
+@inlined
+def clear_receipt(tables: Tables, slot: int) -> None:
+    """The bar is made from no record yet."""
+    bar = tables.bars[slot]
+    bar.first_offset, bar.first_row, bar.last_offset, bar.last_row = _AFTER_ALL, 0, NEVER, 0
+    bar.late_count = 0
 
 
 @inlined

@@ -130,7 +130,8 @@ def _build_both(state: PartitionState, config: EngineConfig, plan: Plan, symbol:
 
     state.splits.believe(symbol, plan.ticks)
     after, values = _build(state, config, plan, symbol, order[last], as_emitted=False)
-    again |= last & (bars["covered"][order] == COVERED) & (bars["late"][order] == LATE_BAR)
+    if not plan.given:
+        again |= last & (bars["covered"][order] == COVERED) & (bars["late"][order] == LATE_BAR)
     state.tables.registers[DUPLICATES] += np.count_nonzero(again)
     factors = frame_factors(state.splits, state.anchor.basis, after)
     pass_by(state.alerts, names, after, values, np.ones(len(after), np.bool_), factors, of_trades=False)

@@ -372,6 +372,7 @@ class Plan(NamedTuple):
     grace_ns: int
     fill: int
     origin: int  # ORIGIN_NONE: the first to arrive wins
+    given: int  # a source's bar stands where smaller ones lie in it too
     lateness_ns: int
     window_ns: int  # the correction window: behind the symbol's watermark
     window_trades: int  # and its trades

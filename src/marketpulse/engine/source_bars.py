@@ -13,7 +13,7 @@ from marketpulse.engine.bar_quality import forget_series, judge_bar
 from marketpulse.engine.check import accepts, refuse
 from marketpulse.engine.closing import DONE, build_larger, close_symbol, emit_bar
 from marketpulse.engine.exact_sum import add_exact
-from marketpulse.engine.forming import find_bar, free_bar, larger_bar, open_bar, open_larger, stretch
+from marketpulse.engine.forming import clear_receipt, find_bar, free_bar, larger_bar, open_bar, open_larger, stretch
 from marketpulse.engine.layout import (
     ALONE,
     COVERED,
@@ -281,7 +281,8 @@ def replay_bars(
 ) -> int:
     """Put kept bars in, in this order, closing the larger ones that end before each (but nothing that its symbol's
     watermark, `until_ns`, has not closed yet). A bar of another length than the smallest closes what ends before it whatever
-    the watermark, since rows of a series leave in their order; a covered one what ends with it, since it is final.
+    the watermark, since rows of a series leave in their order; a covered one what ends with it, since it is final, and it is
+    the row itself if `plan.given` says so.
     `as_emitted`: a larger bar lacks what it has missed. Returns where it stopped: for room in the output or among the slots,
     or at the end."""
     frames = plan.length.size
@@ -290,14 +291,25 @@ def replay_bars(
         if tables.registers[FREE_BARS] <= 2 * frames or tables.registers[N_CLOSED] == output.closed.size:
             return k
         until = min(kept.open_ns, until_ns[kept.symbol])
-        ended = kept.close_ns if kept.covered == COVERED else kept.open_ns
+        is_built = kept.covered == COVERED and not plan.given
+        ended = kept.close_ns if is_built else kept.open_ns
         ended_frames = kept.frame + 1 if kept.frame > tables.symbols[kept.symbol].base else 0
         if close_symbol(tables, sessions, plan, output, kept.symbol, until, ended, ended_frames) != DONE:
             return k
+        replaces = kept.covered == COVERED and plan.given
+        if (
+            replaces
+            and close_symbol(tables, sessions, plan, output, kept.symbol, until, kept.close_ns, kept.frame) != DONE
+        ):
+            return k
         if tables.registers[N_CLOSED] == output.closed.size:
             return k
-        if kept.covered == COVERED:
+        if is_built:
             continue
+        if replaces:
+            built = find_bar(tables, kept.symbol, kept.frame, kept.open_ns)
+            if built >= 0:
+                clear_receipt(tables, built)
         slot = put_source_bar(tables, sessions, plan, order[k], NEVER, False)
         if kept.late != IN_TIME:
             tables.bars[slot].late_count = 1
@@ -307,4 +319,5 @@ def replay_bars(
                     tables.bars[above].late_count += 1
         missed = kept.missed if as_emitted else 0
         finish_bar(tables, output, plan, slot, _ALL if kept.covered == ALONE else missed)
+        output.closed[tables.registers[N_CLOSED] - 1].built = 0
     return order.size

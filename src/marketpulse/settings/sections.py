@@ -201,6 +201,11 @@ class EngineSettings(Section):
     bars_from: Literal["first", "trades", "source"] = Field(
         "first", description="what a symbol's bars are made from when both trades and bars arrive"
     )
+    larger_bars: Literal["built", "given"] = Field(
+        "built",
+        description="what a row is where a source gives both a bar and smaller ones in its time: `built` from those, or as "
+        "`given`",
+    )
     correction_window_s: float = Field(
         900, ge=0, description="how far behind its symbol's watermark a late or corrected trade still revises bars"
     )

@@ -144,6 +144,11 @@ def test_bars_of_two_lengths_live_side_by_side_the_smaller_build_what_they_can_a
     ends = [heartbeat(1_200), heartbeat(1_200, "file")]
     assert [b["timeframe"] for b in engine.feed(bar("S", "1m", 900, 960, ONES), *ends)] == ["1m", "5m"]
     assert engine.refusals(trade("S", 1_300, 1, 1)) == ["other_origin"]
+    given = Engine(config_of(["1m", "5m", "10m"], larger_bars="given"))
+    given.step([five(0, 50), bar("S", "1m", 360, 420, ONES), five(300, 60), *ends, clock(1_300)])
+    result = given.step([bar("S", "1m", 60, 120, ONES), clock(1_400)])
+    assert [result.closed[name].tolist() for name in ("volume", "late_count")] == [[1, 110], [1, 2]], "the larger stand"
+    assert [b["volume"] for b in given.feed(five(0, 40), clock(1_500))] == [40, 100], "and what is built of it follows"
     full = Engine(config_of(["1m", "5m"], kept_bars=2))
     result = full.step([*(bar("S", "1m", 60 * i, 60 * i + 60, ONES) for i in range(9)), five(300, 4), *ends])
     volumes = [*[1] * 5, 5, *[1] * 4, 4]
