@@ -49,6 +49,7 @@ def run(settings: Settings, life: Lifecycle, which: str) -> int:
                 reader.close()
         except Retryable as error:
             life.health.set_not_ready(str(error))
+            life.health.beat()
             get_logger().warning("storing_waits", sink=which, error=str(error), retry_in_s=round(wait, 1))
         life.stop.wait(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT_S)

@@ -64,6 +64,7 @@ def work(life: Lifecycle, slot: int, begin: Callable[[Pace], LogWorker]) -> int:
                 if worker is not None:
                     _abandon(worker)
             watchdog.turned()
+            life.health.beat()
             life.stop.wait(wait * random.uniform(0.5, 1.5))
             wait = min(2 * wait, _LONGEST_WAIT_S)
     return 0
