@@ -86,6 +86,7 @@ lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)
 	@$(BIN)/ruff format --check $(PYTHON_CODE)
 	@$(BIN)/mypy src tests docs requirements/install.py
+	@$(BIN)/python docs/check_links.py
 
 format: dev
 	@$(BIN)/ruff check --fix-only --quiet $(PYTHON_CODE)

@@ -4,7 +4,7 @@
 
 Each peer is a script of bench/peers, run in an environment of its own on the same embedded broker; slow ones
 get fewer of the same trades. Its last values are compared with the rows that our engine wrote. One JSON object per
-figure, which bench/results/peers_<name>.json keeps; --write-docs writes docs/peers.md from all of them.
+figure, which bench/results/peers_<name>.json keeps; --write-docs writes peers.md beside them from all of them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from marketpulse.model.market import COMPLETE
 from marketpulse.settings import Settings
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "peers.md"
+PAGE = HERE / "results" / "peers.md"
 SYMBOLS = 500
 COMPARED = tuple(f"SYM{i:03d}" for i in range(0, SYMBOLS, 20))
 TOLERANCE = 1e-9

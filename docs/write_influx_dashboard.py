@@ -90,7 +90,7 @@ def market() -> dashboard.Dashboard:
     return (
         dashboard.Dashboard("MarketPulse: the market (InfluxDB)")
         .uid("marketpulse-influx-market")
-        .description("Bars, indicator values and alerts as the InfluxDB sink writes them: docs/influx.md")
+        .description("Bars, indicator values and alerts as the InfluxDB sink writes them: docs/stores.md#influxdb")
         .tags(["marketpulse"])
         .readonly()
         .refresh("10s")

@@ -80,7 +80,7 @@ def market() -> dashboard.Dashboard:
     return (
         dashboard.Dashboard("MarketPulse: the market (PostgreSQL)")
         .uid("marketpulse-postgres-market")
-        .description("Bars, indicator values, days and alerts as the PostgreSQL sink writes them: docs/postgres.md")
+        .description("Bars, indicator values, days and alerts as the PostgreSQL sink writes them: docs/stores.md#postgresql")
         .tags(["marketpulse"])
         .readonly()
         .refresh("10s")

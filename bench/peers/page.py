@@ -1,4 +1,4 @@
-"""docs/peers.md: the table of what was measured and promised."""
+"""bench/results/peers.md: the table of what was measured and promised."""
 
 from typing import Any
 

@@ -527,7 +527,7 @@ class SourceWatch(Protocol):
     """How good each source is, for JSON. Calls may come from any thread. None: the log has not been read yet."""
 
     def sources(self) -> Mapping[str, Any] | None:
-        """`hours`, `log_time_ms`, `catching_up`, and `sources` with a row for each (docs/scorecard.md)."""
+        """`hours`, `log_time_ms`, `catching_up`, and `sources` with a row for each (docs/page.md#source-scorecard)."""
         ...
 
     def symbols(self, source: str, limit: int) -> Mapping[str, Any] | None:

@@ -162,7 +162,7 @@ def test_a_hanging_server_is_waited_for_bodies_shrink_to_its_limit_and_too_many_
         sink.flush()
         assert len(store.rows("bars")) == 160
         written(sink, "bars", [bar(START_NS, symbol=f"T{n}") for n in range(5)])  # the server counts before a write
-        with pytest.raises(Fatal, match=r"at a limit of its own.*max-values-per-tag.*docs/influx.md"):
+        with pytest.raises(Fatal, match=r"at a limit of its own.*max-values-per-tag.*docs/stores.md#influxdb"):
             written(sink, "bars", [bar(START_NS, symbol=f"U{n}") for n in range(5)])
     finally:
         server.kill()

@@ -367,8 +367,8 @@ def test_a_user_without_permission_or_without_password_is_told_what_is_missing(v
     reads = {"passwords": ["+watching"], "keys": ["*"], "commands": ["+@read", "+script|load"]}
     client.acl_setuser("watcher", enabled=True, **reads)
     place = Place(valkey, url=url, password="watching")
-    assert "docs/redis.md" in fault(place, Fatal)
-    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text().replace("\\|", "|")
+    assert "docs/stores.md#redis" in fault(place, Fatal)
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text().replace("\\|", "|")
     advised = re.search(r"`ACL SETUSER marketpulse on >… ~marketpulse:\* &marketpulse:\* (\+.*?)`", page)
     assert advised is not None
     only = [f"{place.settings.prefix}*"]

@@ -41,7 +41,7 @@ def explained(where: str) -> Iterator[None]:
     except ValidationError as error:
         raise Fatal(
             f"{where}: the table's metadata is damaged ({error.error_count()} faults): register the newest whole "
-            "metadata file again (docs/lake.md)"
+            "metadata file again (docs/stores.md#lake)"
         ) from None
     except (botocore.BotoCoreError, iceberg.RESTError, iceberg.CommitStateUnknownException) as error:
         raise _away(where, error) from error
@@ -60,7 +60,7 @@ def _of_the_store(where: str, error: Exception) -> Fatal | Retryable:
     if "malformed" in text or "not a database" in text:
         return Fatal(
             f"{where}: the catalogue is damaged ({_short(error)}): restore catalog.db, or register the tables' newest "
-            "metadata files in a new one (docs/lake.md); nothing is lost"
+            "metadata files in a new one (docs/stores.md#lake); nothing is lost"
         )
     if "NoSuchBucket" in text or "NO_SUCH_BUCKET" in text or code == "NoSuchBucket":
         return Fatal(f"{where} does not exist: create the bucket, or set another url; nothing is lost")

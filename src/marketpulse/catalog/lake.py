@@ -67,7 +67,7 @@ class Lake:
             except FileNotFoundError as error:
                 raise Retryable(
                     f"{self.where}: the metadata of {name} is not there ({error}): restore the files, or register the "
-                    "table anew (docs/lake.md); nothing is lost"
+                    "table anew (docs/stores.md#lake); nothing is lost"
                 ) from None
 
     def ensure(self, name: str, columns: Sequence[str] = ()) -> "Table":

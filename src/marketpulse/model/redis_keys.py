@@ -1,4 +1,4 @@
-"""The names of the keys and channels in Redis (docs/redis.md): what the sink writes and readers ask for."""
+"""The names of the keys and channels in Redis (docs/stores.md#redis): what the sink writes and readers ask for."""
 
 from dataclasses import dataclass
 

@@ -114,4 +114,4 @@ def _explained(settings: RedisSettings) -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise Retryable(f"{where} does not answer ({error}): is it running?") from None
     except redis.RedisError as error:
-        raise Fatal(f"{where} refuses what was asked ({error}): see docs/redis.md") from None
+        raise Fatal(f"{where} refuses what was asked ({error}): see docs/stores.md#redis") from None

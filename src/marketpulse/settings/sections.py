@@ -174,7 +174,9 @@ class EngineSettings(Section):
         ("1s", "1m", "5m", "1h", "1d"), description="bars to build; 100t: every 100 trades"
     )
     indicators: str = Field(DEFAULT_INDICATORS, description="what to compute on every closed bar")
-    indicator_files: tuple[Path, ...] = Field((), description="Python files with indicators of your own: see the guide")
+    indicator_files: tuple[Path, ...] = Field(
+        (), description="Python files with indicators of your own: see docs/formulas/README.md"
+    )
     calendar: str = Field("24x7", description="the calendar of a symbol whose venue is unknown: a MIC, or 24x7")
     venue_calendars: dict[str, str] = Field(
         default_factory=dict, description="the calendar of a venue, where it is not its own MIC"

@@ -139,7 +139,7 @@ class InfluxSettings(StoreSettings):
         None, pattern=r"^[1-9][0-9]*[hdw]$", description="how long a new database keeps points, such as 30d"
     )
     tables: tuple[InfluxTable, ...] = Field(
-        ("bars", "indicators", "alerts"), min_length=1, description="what to write: see docs/influx.md"
+        ("bars", "indicators", "alerts"), min_length=1, description="what to write: see docs/stores.md#influxdb"
     )
     trade_slots: int = Field(
         64, ge=1, le=65_536, description="series per symbol that keep trades of one nanosecond apart"

@@ -109,7 +109,7 @@ class _Version:
         if "max-" in said or "limit" in said:
             raise Fatal(
                 f"InfluxDB at {where} is at a limit of its own ({said}): raise it there, or write fewer series (sinks.influx.tables, "
-                "sinks.influx.trade_slots; docs/influx.md has their number); nothing is lost, the rows stay in the topics"
+                "sinks.influx.trade_slots; docs/stores.md#influxdb has their number); nothing is lost, the rows stay in the topics"
             )
         raise Fatal(
             f"InfluxDB at {where} did not take the rows ({answer.status}: {said}); nothing is lost, the rows stay in the topics. "

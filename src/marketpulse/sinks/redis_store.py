@@ -1,4 +1,4 @@
-"""Redis or Valkey, for fast readers: the newest rows, the day's rankings and what changes, as docs/redis.md lists them.
+"""Redis or Valkey, for fast readers: the newest rows, the day's rankings and what changes, as docs/stores.md#redis lists them.
 
 One flush is one transaction (MULTI) of one script call for each partition. The script stores a partition's rows and its
 offsets together, and nothing when the offsets that stand there are not those that this process knows: then
@@ -170,7 +170,7 @@ def fault_of(settings: RedisSettings, error: redis.RedisError) -> MarketPulseErr
     if code == "NOPERM":
         return Fatal(
             f"{server}: the user in sinks.redis.url may not do this ({text}): give it the commands, keys "
-            f"(~{settings.prefix}*) and channels (&{settings.prefix}*) that docs/redis.md lists; nothing is lost"
+            f"(~{settings.prefix}*) and channels (&{settings.prefix}*) that docs/stores.md#redis lists; nothing is lost"
         )
     match code:
         case "OOM":
@@ -205,4 +205,4 @@ def fault_of(settings: RedisSettings, error: redis.RedisError) -> MarketPulseErr
         )
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return Retryable(f"{server} does not answer ({text}): is it running? {_KEPT}")
-    return Fatal(f"{server} refuses what was asked ({text}): see docs/redis.md; nothing is lost")
+    return Fatal(f"{server} refuses what was asked ({text}): see docs/stores.md#redis; nothing is lost")

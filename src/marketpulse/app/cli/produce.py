@@ -200,7 +200,7 @@ def rest(
 ) -> None:  # fmt: skip
     """Ask any vendor by REST, again and again.
 
-    A key is named, never written: put '${NAME}' in single quotes. All settings: docs/polled_sources.md.
+    A key is named, never written: put '${NAME}' in single quotes. All settings: docs/sources.md#any-vendor.
 
     \b
     marketpulse produce rest 'https://api.vendor.com/bars/{symbol}?from={since:s}' --symbols AAPL,MSFT \\

@@ -1,1 +1,1 @@
-"""Files of history into the lake by the engine's own operators, and its end state into the pipeline (docs/history.md)."""
+"""Files of history into the lake by the engine's own operators, and its end state into the pipeline (docs/backfill.md)."""

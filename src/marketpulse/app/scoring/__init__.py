@@ -1,1 +1,1 @@
-"""How good each source is, by what stands in the log and by what its process says of itself (docs/scorecard.md)."""
+"""How good each source is: figures from the log and from its process (docs/page.md#source-scorecard)."""

@@ -1,4 +1,4 @@
-"""Any vendor that answers a GET, as settings describe it: see settings.RestSettings and docs/polled_sources.md.
+"""Any vendor that answers a GET, as settings describe it: see settings.RestSettings and docs/sources.md#any-vendor.
 
 places of the URL filled in -> RestClient -> rows found in the answer -> understood as a file's are -> PolledSource
 """
