@@ -1,5 +1,5 @@
 """What holds the repository together: every lock file pins by hash and names no host
-(docs/decisions/001-locks-without-hosts.md); who may import whom, lazy and typing imports included
+(docs/decisions/001-setup-locks-and-tests.md); who may import whom, lazy and typing imports included
 (docs/concepts.md); what requirements/install.py sets up again, and when; what the package asks of the machine; and
 deploy/compose.yaml, as far as it can be held to account without an engine."""
 

@@ -12,7 +12,7 @@
                | "prev" "(" sum [ "," number ] ")" | "change_pct" "(" sum "," number ")"
 
 Words are read in any case. A fault is a ParameterError that shows the text with a caret under the place.
-Why it is read by hand: docs/decisions/022-alert-expressions.md.
+Why it is read by hand: docs/decisions/013-alert-rules.md.
 """
 
 import difflib

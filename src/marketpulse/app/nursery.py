@@ -2,7 +2,7 @@
 
 Seven processes that each import the same libraries and load the same machine code keep two cores busy
 for ten seconds; doing it once and forking takes a third of that, and they share the memory of the code
-(docs/decisions/005-nursery.md).
+(docs/decisions/002-processes-and-fork-server.md).
 
     supervisor ── order ──> nursery (one thread, everything imported)
         └─ ticket ───────────── fork ──> marketpulse process, serve, sink …

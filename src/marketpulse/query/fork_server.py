@@ -1,7 +1,8 @@
 """The process that starts the children that run queries (child.py): it has imported all that they need, and forks them.
 
 A child is there in hundredths of a second, however many were killed before it, and shares the memory of the code. One thread,
-so a fork is safe (docs/decisions/005-nursery.md). Whoever closes the other end of its socket ends it and every child.
+so a fork is safe (docs/decisions/002-processes-and-fork-server.md). Whoever closes the other end of its socket ends it
+and every child.
 
     in:   F + number, with the child's socket      fork a child        K + number      kill it
     out:  number, exit code as subprocess has it   a child has ended

@@ -1,6 +1,6 @@
 """Quotes as frames carry them: what seldom changes as rows, once; what trades change as columns.
 
-A symbol is named once, by an id, and prices follow under that id. Decision 039 has the measurements.
+A symbol is named once, by an id, and prices follow under that id. Why: docs/decisions/012-page-and-api.md.
 """
 
 from collections.abc import Sequence
