@@ -25,7 +25,7 @@ help:
 	@echo "make again   run the most suspicious tests 100 times each on a busy machine  (TESTS=path::test TIMES=100 BUSY=3)"
 	@echo "make lint    ruff and mypy"
 	@echo "make mutants put real mistakes into a copy, and show which test catches each  (ARGS as in tests/seeded_faults)"
-	@echo "make soak    kill the engine and the broker for hours, watch the memory of one, draw many examples (SEEDS=200 MINUTES=60; ARGS as for test)"
+	@echo "make soak    kill the engine and the broker for hours, draw faults by 10 seeds for each of SEEDS, watch the memory of one, draw many examples (SEEDS=200 MINUTES=60; ARGS as for test)"
 	@echo "make test-trino  Athena's dialect on a real Trino    (fetches it, 820 MB)"
 	@echo "make bench   measure, side by side with the bare Kafka client"
 	@echo "make bench-peers  the same work by other engines  (ARGS=\"--slow-trades 300000 csp\"; fetches them, 3.5 GB)"
@@ -81,6 +81,7 @@ soak: dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" MARKETPULSE_SOAK_SEEDS=$(SEEDS) MARKETPULSE_SOAK_MINUTES=$(MINUTES) \
 		MARKETPULSE_HYPOTHESIS=full MARKETPULSE_ORDER_TRADES=1000000 $(BIN)/pytest tests/soak tests/chaos tests/property \
 		tests/conformance tests/integration/test_any_order.py -v $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python .ci/chaos_faults.py
 
 lint: dev
 	@$(BIN)/ruff check $(PYTHON_CODE)

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from confluent_kafka import Consumer, TopicPartition
 
 from bare_clients import BareTopic
-from kafka_proxy import KafkaProxy, Schedule
+from marketpulse.app.chaos.proxy import KafkaProxy, Schedule
 from marketpulse.app.lifecycle import Lifecycle
 from marketpulse.app.pipeline import working
 from marketpulse.errors import Fatal

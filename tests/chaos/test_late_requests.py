@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from bare_clients import BareTopic
-from kafka_proxy import END_TXN, INIT_PRODUCER_ID, TXN_OFFSET_COMMIT, KafkaProxy, Schedule
 from late_schedules import run_schedules
+from marketpulse.app.chaos.proxy import END_TXN, INIT_PRODUCER_ID, TXN_OFFSET_COMMIT, KafkaProxy, Schedule
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import LogProducer, client_config, connected_to
 from marketpulse.kafka.log_consumer import LogConsumer

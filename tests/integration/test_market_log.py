@@ -21,7 +21,7 @@ from confluent_kafka import Producer
 
 from bare_clients import BareTopic, Record, bare_producer, rows, transaction
 from given_settings import changed, outside
-from kafka_proxy import END_TXN, KafkaProxy, Loss, OneLoss
+from marketpulse.app.chaos.proxy import END_TXN, KafkaProxy, Loss, OneLoss
 from marketpulse.errors import Fatal, ParameterError, RejectedRecord, Retryable
 from marketpulse.kafka.broker import EmbeddedBroker
 from marketpulse.kafka.client import connected_to

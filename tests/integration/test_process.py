@@ -14,9 +14,9 @@ from confluent_kafka.admin import AdminClient
 
 from bare_clients import BareTopic, rows
 from given_settings import changed
-from kafka_proxy import END_TXN, FIND_COORDINATOR, KafkaProxy, Loss, OneLoss
 from market_rows import at
 from marketpulse.app import pace
+from marketpulse.app.chaos.proxy import END_TXN, FIND_COORDINATOR, KafkaProxy, Loss, OneLoss
 from marketpulse.app.pipeline.process import run
 from marketpulse.errors import Retryable
 from marketpulse.kafka import transaction

@@ -429,6 +429,13 @@ class ServeSettings(Section):
         return value
 
 
+class ChaosSettings(Section):
+    allowed: bool = Field(
+        False,
+        description="whether `marketpulse chaos --config` may harm this pipeline: kill its processes, break its log",
+    )
+
+
 class TelemetrySettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="what goes to the log")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")

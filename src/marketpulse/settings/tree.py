@@ -18,6 +18,7 @@ from marketpulse.settings.layers import DotEnv, TomlFile, WellKnownNames, latest
 from marketpulse.settings.origins import origin_in, syntax_fault
 from marketpulse.settings.sections import (
     BrokerSettings,
+    ChaosSettings,
     EngineSettings,
     FailoverSettings,
     HealSettings,
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     sql: SqlSettings = Field(default_factory=SqlSettings)
     athena: AthenaSettings = Field(default_factory=AthenaSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    chaos: ChaosSettings = Field(default_factory=ChaosSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @model_validator(mode="before")

@@ -16,6 +16,7 @@ from marketpulse.app import parent
 from marketpulse.app.cli import (
     alerts,
     aws,
+    chaos,
     chart,
     check,
     failover,
@@ -87,6 +88,7 @@ for group in (
     check,
     inspect,
     sources,
+    chaos,
 ):
     group.register(app)
 

@@ -1,4 +1,5 @@
-"""A TCP proxy between Kafka's clients and a broker: requests of transactions are lost, come late, or come twice.
+"""A TCP proxy between Kafka's clients and a broker: requests of transactions are lost, come late, or come twice; all of
+them wait, or lose their connections.
 
     with KafkaProxy(broker.bootstrap, Schedule(seed)) as proxy:
         client = {"bootstrap.servers": proxy.address}
@@ -78,19 +79,38 @@ class KafkaProxy:
 
     def __init__(self, broker: str, schedule: Schedule) -> None:
         host, _, port = broker.rpartition(":")
-        self._broker, self._schedule = (host, int(port)), schedule
+        self._broker, self.schedule = (host, int(port)), schedule
         self._loop = asyncio.new_event_loop()
         self._held: list[tuple[int, bytes]] = []  # (how many transactions had begun, the request)
         self._begun, self._has_ended = 0, True
         self._ways: set[asyncio.Future[None]] = set()  # of all connections, both ways of each
         self.late: Counter[int] = Counter()
         self.hides_brokers = False  # from answers about the cluster, as one that is fenced does
+        self._open = asyncio.Event()  # while it is not set, nothing passes
+        self._open.set()
         self._server: asyncio.Server
         self._port = 0
 
     @property
     def address(self) -> str:
         return f"{self._broker[0]}:{self._port}"
+
+    def hold(self) -> None:
+        """Let nothing pass, either way, until `release`."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+
+    def release(self) -> None:
+        self._loop.call_soon_threadsafe(self._open.set)
+
+    def cut(self) -> int:
+        """End all connections; returns how many ways there were."""
+
+        async def cut() -> int:
+            for way in self._ways:
+                way.cancel()
+            return len(self._ways)
+
+        return self._run(cut())
 
     def deliver_all(self) -> None:
         """Let everything arrive that is still held back."""
@@ -122,7 +142,11 @@ class KafkaProxy:
             await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answers, requests = await asyncio.open_connection(*self._broker)
+        try:
+            answers, requests = await asyncio.open_connection(*self._broker)
+        except OSError:  # it is away, and so are we
+            writer.close()
+            return
         apis: dict[int, int] = {}
         ways = [
             asyncio.ensure_future(self._forward_requests(reader, requests, apis)),
@@ -144,6 +168,7 @@ class KafkaProxy:
             frame = await _read_frame(reader)
             api, _, correlation = _HEAD.unpack_from(frame, _SIZE.size)
             apis[correlation] = api
+            await self._open.wait()
             loss = await self._loss_of(api)
             if loss is not None and loss.arrives:
                 await self._ask(frame)
@@ -161,9 +186,9 @@ class KafkaProxy:
 
     async def _loss_of(self, api: int) -> Loss | None:
         came = 0
-        if api in _INSIDE and not self._has_ended and self._schedule.is_time(api):
+        if api in _INSIDE and not self._has_ended and self.schedule.is_time(api):
             came = await self._deliver(self._begun)
-        return self._schedule(api, came > 0)
+        return self.schedule(api, came > 0)
 
     async def _forward_answers(
         self, broker: asyncio.StreamReader, writer: asyncio.StreamWriter, apis: dict[int, int]
@@ -172,6 +197,7 @@ class KafkaProxy:
         there, here = (host + _PORT.pack(port) for port in (self._broker[1], self._port))
         while True:
             frame = await _read_frame(broker)
+            await self._open.wait()
             api = apis.pop(_SIZE.unpack_from(frame, _SIZE.size)[0], None)
             if api in (METADATA, FIND_COORDINATOR):
                 frame = frame.replace(there, here)
@@ -191,11 +217,11 @@ class KafkaProxy:
 
     async def _ask(self, frame: bytes) -> None:
         """Send a request over a connection of its own, and wait until the broker has done with it."""
-        reader, writer = await asyncio.open_connection(*self._broker)
-        writer.write(frame)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            reader, writer = await asyncio.open_connection(*self._broker)
+            writer.write(frame)
             await _read_frame(reader)
-        writer.close()
+            writer.close()
 
 
 def _without_its_broker(frame: bytes) -> bytes:
@@ -203,7 +229,7 @@ def _without_its_broker(frame: bytes) -> bytes:
 
     size, correlation id, tags, throttle time (13 bytes) | brokers: count + 1 = 2, one of 20 bytes | cluster id | controller
     """
-    assert frame[13] == 2
+    assert frame[13] == 2  # noqa: S101  (one broker, as ours is)
     body = bytearray(frame[_SIZE.size : 13] + b"\1" + frame[34:])
     controller = 10 + body[10]  # the cluster id's length + 1 stands before it
     body[controller : controller + 4] = _SIZE.pack(-1)
