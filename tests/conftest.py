@@ -93,12 +93,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return file
 
 
-DEALT_OUT = {
-    "tests/integration/test_real_broker.py",
-    "tests/integration/test_up.py",
-    "tests/chaos/test_engine_kills.py",
-    "tests/chaos/test_faults_by_seed.py",
-}
+_OWN = ("integration/test_real_broker", "integration/test_up", "chaos/test_engine_kills", "chaos/test_faults_by_seed")
+DEALT_OUT = {f"tests/{name}.py" for name in _OWN}
 """Each test starts what it kills."""
 BY_PARAMETER = {"tests/conformance/test_every_sink.py"}
 """The first parameter names the store."""

@@ -77,11 +77,11 @@ def child(settings: Settings, *words: str, typed: str = "", **environment: str) 
     return done_by(*words, typed=typed, environment=environment_of(settings, **environment), cwd=Path.cwd())
 
 
-def done_by(*words: str, typed: str = "", environment: Mapping[str, str], cwd: Path) -> Done:
+def done_by(*words: str, typed: str = "", environment: Mapping[str, str], cwd: Path, within_s: float = 240) -> Done:
     """A command in a process of its own with this environment, until it ends."""
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")
         process = Forked(
             partial(forked.command, typed=typed), *words, environment=environment, cwd=cwd, output=output, errors=errors
         )
-        return Done(words, process.wait(240), output.read_text(), errors.read_text())
+        return Done(words, process.wait(within_s), output.read_text(), errors.read_text())

@@ -66,13 +66,8 @@ def batch(records: Sequence[bytes], codec: str | None = None) -> bytes:
 def bomb(size: int, codec: str) -> bytes:
     """A batch of one record whose value unpacks to so many zeros; it is never whole in memory."""
     head, tail = b"\0\0" + varint(0) + varint(-1) + varint(size), varint(0)
-    chunks = [
-        varint(len(head) + size + len(tail)) + head,
-        *[bytes(_CHUNK)] * (size // _CHUNK),
-        bytes(size % _CHUNK),
-        tail,
-    ]
-    return _headed(compressed(chunks, codec), 1, codec)
+    length, zeros = varint(len(head) + size + len(tail)), [bytes(_CHUNK)] * (size // _CHUNK)
+    return _headed(compressed([length + head, *zeros, bytes(size % _CHUNK), tail], codec), 1, codec)
 
 
 def _headed(payload: bytes, count: int, codec: str | None) -> bytes:

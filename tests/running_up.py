@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-from given_settings import outside
+from given_settings import Done, done_by, outside
 from marketpulse.query.duck import LakeQuery
 from marketpulse.settings import Settings
 from waiting import wait_until
@@ -49,9 +49,13 @@ class Up:
         words = ("up", "--no-browser", "--source", "market", "--port", "0")
         return [sys.executable, "-m", "marketpulse", *words, *options]
 
-    def refused(self) -> "subprocess.CompletedProcess[str]":
+    def marketpulse(self, *words: str) -> Done:
+        """`marketpulse WORDS…` beside it."""
+        return done_by(*words, environment=self.environment, cwd=self.data_dir.parent, within_s=3_600)
+
+    def refused(self) -> Done:
         """Another one on the same data, which says why it does not begin."""
-        done = subprocess.run(self.command(), capture_output=True, text=True, env=self.environment, check=False)
+        done = self.marketpulse(*self.command()[3:])
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
         return done
 

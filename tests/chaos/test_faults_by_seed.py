@@ -5,8 +5,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +13,9 @@ from typing import Any
 
 import pytest
 
-from given_settings import outside
+from given_settings import done_by, outside
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.chaos,
-    pytest.mark.timeout(1_800),
-    pytest.mark.usefixtures("kernels"),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.usefixtures("kernels")]
 
 SOAK = 10 * int(os.environ.get("MARKETPULSE_SOAK_SEEDS", "0"))
 SEEDS = range(1, 1 + (SOAK or 3))
@@ -55,14 +48,7 @@ def test_whatever_the_seed_brings_every_row_is_there_once_and_every_receipt_hold
     report = tmp_path / "report.json"
     words = ("chaos", "--seed", str(seed), "--minutes", MINUTES, "--shrink", "0", "--json", str(report))
     environment = {**outside(), "MARKETPULSE_CACHE_DIR": str(broker_cache)}
-    done = subprocess.run(
-        [sys.executable, "-m", "marketpulse", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        cwd=tmp_path,
-    )
+    done = done_by(*words, environment=environment, cwd=tmp_path, within_s=900)
     reports.append(json.loads(report.read_text()) if report.exists() else {"seed": seed, "equal": False, "steps": []})
     assert done.returncode == 0, done.stdout + done.stderr
     assert any(step["recovered_s"] is not None for step in reports[-1]["steps"])

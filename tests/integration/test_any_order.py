@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from given_settings import Done
 from running_up import Up, held
 
 TRADES = int(os.environ.get("MARKETPULSE_ORDER_TRADES", "1600"))
@@ -62,11 +63,8 @@ def by_hand(rows: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def marketpulse(up: Up, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "marketpulse", *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=up.environment, check=False, cwd=up.data_dir.parent
-    )
+def marketpulse(up: Up, *words: str) -> Done:
+    done = up.marketpulse(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

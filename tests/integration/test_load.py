@@ -110,9 +110,7 @@ def through_the_log(settings: Settings, files: list[Path], source: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixed", "bars", "trades of each symbol in a file of its own"])
-def test_a_loaded_file_is_to_the_bit_what_the_pipeline_stores_of_it(
-    settings: Settings, tmp_path: Path, kind: str
-) -> None:
+def test_a_loaded_file_is_to_the_bit_what_the_pipeline_stores(settings: Settings, tmp_path: Path, kind: str) -> None:
     if kind == "mixed":
         files = [write_lines(tmp_path / "mixed.jsonl", mixed_rows(200))]
     elif kind == "bars":

@@ -272,9 +272,7 @@ def test_rows_of_a_transaction_that_was_lost_before_its_commit_are_written_again
     log.close()
 
 
-def test_a_source_that_lost_a_connection_goes_on_with_a_new_one_which_fences_what_is_late(
-    kafka_settings: Settings,
-) -> None:
+def test_a_source_that_lost_a_connection_goes_on_with_a_new_one_which_fences_the_late(kafka_settings: Settings) -> None:
     lost = OneLoss(END_TXN, Loss(arrives=False, comes_late=True, cuts=True))
     with KafkaProxy(str(kafka_settings.kafka.bootstrap_servers), lost) as proxy:
         log = KafkaMarketLog(connected_to(kafka_settings, proxy.address), "replay", exactly_once=True)

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -63,14 +62,8 @@ def test_killed_children_come_back_a_killed_supervisor_leaves_none_and_the_next_
         for process in processes:
             process.suspend()
         up.until_status("down", reason)
-        doctor = subprocess.run(
-            [sys.executable, "-m", "marketpulse", "doctor"],
-            capture_output=True,
-            text=True,
-            env=up.environment,
-            check=False,
-        )
-        assert re.search(rf"FAIL +pipeline +down: .*{re.escape(reason)}", doctor.stdout), doctor.stdout
+        doctor = up.marketpulse("doctor").stdout
+        assert re.search(rf"FAIL +pipeline +down: .*{re.escape(reason)}", doctor), doctor
         for process in processes:
             process.resume()
         up.until_status("ok")

@@ -225,9 +225,7 @@ def bits(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("topic", "schema"), TOPICS, ids=[topic for topic, _ in TOPICS])
 @given(data=st.data(), partitions=st.integers(1, 12))
-def test_rows_come_back_to_the_bit_both_ways(
-    topic: str, schema: pa.Schema, data: st.DataObject, partitions: int
-) -> None:
+def test_rows_return_to_the_bit_both_ways(topic: str, schema: pa.Schema, data: st.DataObject, partitions: int) -> None:
     batch = pa.RecordBatch.from_pylist(data.draw(rows_of(schema)), schema=schema)
     assert bits(decode_rows(topic, [value for _, value in encode_rows(batch)])) == bits(batch)
     assert decode_rows(topic, [write_frame(batch)], lambda _: True).equals(batch)

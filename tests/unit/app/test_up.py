@@ -189,7 +189,7 @@ def test_the_first_screen_says_what_runs_the_status_line_its_trouble_first_and_t
     screen.opened(OPENING)
     for text in (
         "http://127.0.0.1:8080/",
-        "127.0.0.1:9092",
+        ":9092",
         "market, bars",
         "/data/logs",
         "Ctrl-C",

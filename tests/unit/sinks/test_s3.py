@@ -37,9 +37,7 @@ def storage(s3_bucket: Bucket) -> S3Storage:
     return opened(s3_bucket)
 
 
-def test_keys_are_the_paths_below_the_prefix_and_what_is_beside_is_missed(
-    storage: S3Storage, s3_bucket: Bucket
-) -> None:
+def test_keys_are_the_paths_below_the_prefix_and_nothing_beside_them(storage: S3Storage, s3_bucket: Bucket) -> None:
     escaped = f"table=trades/{series_directory('BTC/USD Ω%')}date=2024-05-01/x.parquet"  # stands in a key as it is
     storage.put({"table=a/x": b"1", escaped: b"5"}, "a-00")
     assert s3_bucket.keys() == ["a/b/table=a/x", f"a/b/{escaped}"]
@@ -221,9 +219,7 @@ def test_a_bad_login_is_said_and_shows_no_secret(s3_bucket: Bucket, monkeypatch:
 
 
 @pytest.mark.parametrize(("status", "said"), [(200, b""), (501, b"<Error><Code>NotImplemented</Code></Error>")])
-def test_a_server_without_conditional_puts_is_refused_before_a_commit(
-    s3_bucket: Bucket, status: int, said: bytes
-) -> None:
+def test_a_server_without_conditional_puts_is_refused_at_once(s3_bucket: Bucket, status: int, said: bytes) -> None:
     def taken(asked: Request) -> Reply:
         return Reply(*((status, said) if "if-none-match" in asked.headers else (200, b"")), {"ETag": '"0"'})
 

@@ -103,9 +103,7 @@ def test_a_new_beginning_is_another_run_and_what_was_finished_ends_at_once(tmp_p
     assert len(rows(replay(written(tmp_path, 7), position=position)[0].poll(0))) == 7, "files that changed begin anew"
 
 
-def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_told_to_begin_anew(
-    tmp_path: Path,
-) -> None:
+def test_a_file_that_two_runs_name_is_sent_by_the_first_alone_and_whole_by_one_with_again(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         (tmp_path / f"{name}.csv").write_text(f"time,symbol,price,size\n{T0 + number},A,{number + 1},1\n")
 

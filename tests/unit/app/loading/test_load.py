@@ -60,9 +60,7 @@ def loaded(home: Path, path: Path, mapping: Mapping | None = None, **more: Any) 
     return load(settings(home), Request([str(path)], mapping or Mapping(), lake_only=True, **more))
 
 
-def test_a_file_is_loaded_once_goes_on_when_it_has_grown_and_is_refused_when_read_in_another_way(
-    tmp_path: Path,
-) -> None:
+def test_a_file_is_loaded_once_goes_on_when_it_grew_and_is_refused_when_read_in_another_way(tmp_path: Path) -> None:
     home, path = tmp_path / "d", trades(tmp_path / "t.csv")
     first = loaded(home, path)
     assert (first.outcome, first.rows, first.symbols, first.stored["trades"]) == ("loaded", 300, 2, 300)

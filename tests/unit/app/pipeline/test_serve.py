@@ -219,9 +219,7 @@ def quotes(server: VendorServer, symbols: tuple[str, ...], **more: Any) -> Alpha
     return AlphaVantageSettings(symbols=symbols, function="quote", base_url=server.url, **more)
 
 
-def test_alpha_vantage_is_asked_with_the_key_within_its_budget_which_no_restart_in_a_loop_overdraws(
-    tmp_path: Path,
-) -> None:
+def test_alpha_vantage_is_asked_with_the_key_within_its_budget_which_no_restart_overdraws(tmp_path: Path) -> None:
     with vendor(scripted(Reply.json(recorded("global_quote")))) as server:
         _, answer = polled(settings(tmp_path), quotes(server, ("MSFT",)))
         assert [row["close"] for row in answer.batches[0].to_pylist()] == [112.13]

@@ -98,12 +98,8 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def opened(server: VendorServer, clock: ManualClock, folder: Path, name: str = "any", **given: Any) -> PolledSource:
     """`url` begins behind the server's address."""
-    usual = {
-        "symbols": ("AAPL", "BRK-B"),
-        "requests_per_minute": None,
-        "requests_per_second": 1_000,
-        "history_days": 0.1,
-    }
+    rates = {"requests_per_minute": None, "requests_per_second": 1_000}
+    usual = {"symbols": ("AAPL", "BRK-B"), "history_days": 0.1, **rates}
     settings = RestSettings(**{**usual, **given, "url": server.url + given["url"]})
     return open_polled(Settings(data_dir=folder), settings, name, clock, lambda: None)
 

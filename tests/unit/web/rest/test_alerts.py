@@ -230,9 +230,7 @@ def test_only_this_page_changes_a_version_it_names(
     (b'{"rule": {"name": "old", "expression": "close > 1"}}', 400, "named 'old', the address 'new': write one name"),
     (b" " * (BODY_MAX + 1), 413, "longer than 300,000 bytes"),
 ])  # fmt: skip
-def test_a_body_that_is_no_rule_is_refused_with_what_to_do(
-    editor: RulesSite, body: bytes, status: int, said: str
-) -> None:
+def test_a_body_that_is_no_rule_is_refused_with_hints(editor: RulesSite, body: bytes, status: int, said: str) -> None:
     headers = {**editor.origin, "content-type": "application/json", "if-none-match": "*"}
     answer = editor.client.put("/api/alerts/rules/new", content=body, headers=headers)
     assert (answer.status_code, said in answer.json()["error"]) == (status, True)
