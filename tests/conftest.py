@@ -93,7 +93,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return file
 
 
-_OWN = ("integration/test_real_broker", "integration/test_up", "chaos/test_engine_kills", "chaos/test_faults_by_seed")
+_OWN = ("integration/test_real_broker", "integration/test_up", "chaos/test_engine_kills")
 DEALT_OUT = {f"tests/{name}.py" for name in _OWN}
 """Each test starts what it kills."""
 BY_PARAMETER = {"tests/conformance/test_every_sink.py"}

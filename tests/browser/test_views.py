@@ -423,7 +423,7 @@ def test_no_view_keeps_anybody_out(up: Up, chromium: Browser, view: str, width: 
         else:
             page.goto(up.until_ready() + VIEWS[view])
             page.wait_for_selector("body[data-state=shown]")
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("networkidle", timeout=120_000)
         themes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
         for theme in themes:
             page.emulate_media(color_scheme=theme)

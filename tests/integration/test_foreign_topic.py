@@ -262,7 +262,8 @@ def test_every_topic_is_as_declared_goes_only_with_force_and_what_cannot_be_made
     ours.make(1)
     assert command(settings, "topics", "delete", ours.name, "--yes").returncode == 2
     assert command(settings, "topics", "delete", ours.name, "--yes", "--force").returncode == 0
-    assert ours.name not in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).topics
+    left = AdminClient({"bootstrap.servers": broker.bootstrap})
+    wait_until(lambda: ours.name not in left.list_topics(timeout=10).topics, "it is gone")
 
 
 def test_kafka_sees_a_topic_created_listed_and_deleted(shared_kafka_settings: Settings, missing: BareTopic) -> None:
@@ -293,7 +294,7 @@ def test_kafka_sees_a_topic_created_listed_and_deleted(shared_kafka_settings: Se
     assert "3 partitions, at most 2 records? [y/N]" in kept.stdout
     gone = command(settings, "topics", "delete", name, typed="y\n")
     assert (gone.returncode, f"deleted the topic {name}" in gone.stdout) == (0, True), gone.stderr
-    assert name not in admin.list_topics(timeout=10).topics
+    wait_until(lambda: name not in admin.list_topics(timeout=10).topics, "it is gone")
 
 
 def test_what_cannot_be_done_with_a_topic_is_said_with_what_to_do_and_changes_nothing(

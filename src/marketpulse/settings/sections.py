@@ -432,7 +432,7 @@ class ServeSettings(Section):
 class ChaosSettings(Section):
     allowed: bool = Field(
         False,
-        description="whether `marketpulse chaos --config` may harm this pipeline: kill its processes, break its log",
+        description="whether `marketpulse chaos --config` may inject faults into this pipeline, such as killing its processes",
     )
 
 

@@ -24,6 +24,7 @@ export class Side {
   readonly #pastList = el("div");
   readonly #buttons = new Map<string, HTMLElement>();
   #runs: readonly PastQuery[] = [];
+  #listed = "";
 
   constructor(private readonly hooks: SideHooks) {
     const forget = el("button", { type: "button", class: "quiet" }, "Forget all");
@@ -54,7 +55,11 @@ export class Side {
     );
   }
 
+  /** The same tables leave the list as it is: one that is open stays open. */
   tables(tables: readonly Table[]): void {
+    const text = JSON.stringify(tables);
+    if (text === this.#listed) return;
+    this.#listed = text;
     this.#tables.replaceChildren(
       ...tables.map(({ name, meaning, columns }) => {
         const look = el("button", { type: "button", class: "quiet" }, "Look at 100 rows");
@@ -72,6 +77,7 @@ export class Side {
 
   /** What could not be read, in words. */
   failed(which: "library" | "tables", why: string): void {
+    if (which === "tables") this.#listed = "";
     this.#wait(which === "library" ? this.#queries : this.#tables, why);
   }
 

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 KINDS: dict[str, str] = {
-    "kill": "a process is killed with -9, at times again and again as soon as it is back",
-    "stop": "a process is stopped (SIGSTOP) for a while",
-    "broker": "Kafka is killed with -9 and started again, or stopped for a while",
-    "delay": "between Kafka and its clients nothing passes for a while",
-    "cut": "all connections to Kafka are cut, again and again for a while",
-    "late": "requests of transactions are lost, come late or come twice for a while",
-    "disk": "the disk of the data directory, or of the stores, is full for a while",
-    "slow": "the disk under Kafka's log is kept busy with forced writes for a while",
-    "store": "the stores take no writes for a while",
-    "clock": "the processes' clock jumps and comes back after a while",
-    "memory": "a process gets no more memory for a while",
-    "bytes": "newest files are torn or have flipped bits, as after a crash",
-    "poison": "records that cannot be read come into the log and into a source's topic",
-    "twice": "a second `up` is started on the same data",
+    "kill": "kill a process with -9, sometimes three times in a row",
+    "stop": "stop a process (SIGSTOP) for some seconds",
+    "broker": "kill Kafka with -9 and restart it, or stop it for some seconds",
+    "delay": "hold all traffic between Kafka and its clients",
+    "cut": "cut all connections to Kafka, repeatedly",
+    "late": "drop, delay or repeat requests of transactions",
+    "disk": "fill the disk of the data directory or of the stores",
+    "slow": "keep the disk of Kafka's log busy with forced writes",
+    "store": "make the stores read-only",
+    "clock": "shift the clock of the processes, and back",
+    "memory": "limit the memory of a process to what it has",
+    "bytes": "tear newest files or flip bits in them, as after a crash",
+    "poison": "write unreadable records to the log and to a source's topic",
+    "twice": "start a second `up` on the same data",
 }
 """What there is, by name, in words."""
 

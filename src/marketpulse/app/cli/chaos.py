@@ -31,19 +31,19 @@ def register(app: typer.Typer) -> None:
 
 def chaos(
     seed: Annotated[int, typer.Option(help="The same seed, the same schedule.")] = 1,
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long faults come.")] = 1.0,
-    only: Annotated[str | None, typer.Option(metavar="KINDS", help="Only these kinds, such as kill,stop,broker. Default: all.")] = None,
-    keep: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Of the schedule only these steps, such as 3,7.")] = None,
-    show: Annotated[bool, typer.Option("--list", help="Show the schedule and the kinds, and do nothing.")] = False,
-    report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report there too, as JSON.")] = None,
-    shrink: Annotated[str, typer.Option(metavar="TIME", help="How long to look for a shorter schedule that fails too; 0: not at all.")] = "10m",
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Harm the pipeline of this configuration, which must say `[chaos] allowed = true`. Default: one of its own.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Duration of the schedule.")] = 1.0,
+    only: Annotated[str | None, typer.Option(metavar="KINDS", help="Kinds to inject, such as kill,stop,broker. Default: all.")] = None,
+    keep: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Steps to inject, such as 3,7. Default: all.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="Print the kinds and the schedule, and exit.")] = False,
+    report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report to this file too.")] = None,
+    shrink: Annotated[str, typer.Option(metavar="TIME", help="Time limit of the search for a shorter failing schedule; 0: no search.")] = "10m",
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Inject into the running pipeline of this configuration, which must set `[chaos] allowed = true`. Default: a temporary pipeline.")] = None,
 ) -> None:  # fmt: skip
-    """Break a pipeline on purpose, by seed, and show that no row is lost or doubled.
+    """Inject faults into a pipeline by seed, and check that no row is lost or doubled.
 
-    Without --config it starts a Kafka, a proxy in front of it and a whole `marketpulse up` in a directory of its own, feeds
-    it rows, and compares what is stored in the end with the same rows loaded without a fault. With --config it harms the
-    pipeline that runs there, and `verify` decides. Exits with 0 when all is equal, with 1 when not.
+    Without --config it starts a Kafka, a proxy in front of it and a complete `marketpulse up` in a temporary directory,
+    sends rows, and compares the stored rows with a load of the same rows without faults. With --config it injects faults
+    into the pipeline that runs with that configuration, and `verify` decides. Exits with 0 when all is equal, else with 1.
 
     \b
     marketpulse chaos --seed 7 --minutes 5
@@ -58,12 +58,12 @@ def chaos(
     settings, shrink_s = read_settings(config), 0.0 if shrink == "0" else parse_duration(shrink)
     kinds = list(KINDS) if only is None else only.split(",")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ParameterError(f"--only {unknown[0]}: there is {', '.join(KINDS)}")
+        raise ParameterError(f"--only {unknown[0]}: unknown kind; the kinds are {', '.join(KINDS)}")
     processes: Sequence[str] = PROCESSES
     if config is not None:
         if not settings.chaos.allowed:
             raise SettingsError(
-                f"{config} does not allow chaos: write `[chaos]` and `allowed = true` into it where the pipeline may be harmed"
+                f"{config} does not allow chaos: set `allowed = true` in `[chaos]` if faults may be injected into this pipeline"
             )
         processes = RunningPipeline(settings).processes()
         if not processes and not show:
