@@ -47,7 +47,7 @@ ORPHAN_WAITS_S = {
     Stage.SOURCE: 0.0, Stage.SELECT: 0.5, Stage.ENGINE: 1.0, Stage.READER: 2.0, Stage.BROKER: 4.0,
 }  # fmt: skip
 STOP_WITHIN_S = {
-    Stage.SOURCE: 10.0, Stage.SELECT: 15.0, Stage.ENGINE: 15.0, Stage.READER: 15.0, Stage.BROKER: 20.0,
+    Stage.SOURCE: 10.0, Stage.SELECT: 15.0, Stage.ENGINE: 15.0, Stage.READER: 30.0, Stage.BROKER: 20.0,
 }  # fmt: skip
 
 
