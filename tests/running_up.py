@@ -36,18 +36,17 @@ class Up:
         self.process: subprocess.Popen[bytes]
 
     def start(self, *options: str) -> "Up":
-        command = self.command(*options)
-        slow = {"MARKETPULSE_SOURCES": MARKET} if "market" in command and "--config" not in command else {}
+        words = self.words(*options)
+        slow = {"MARKETPULSE_SOURCES": MARKET} if "market" in words and "--config" not in words else {}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                [sys.executable, "-m", "marketpulse", *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**slow, **self.environment}, cwd=self.data_dir.parent, start_new_session=True,
             )  # fmt: skip
         return self
 
-    def command(self, *options: str) -> list[str]:
-        words = ("up", "--no-browser", "--source", "market", "--port", "0")
-        return [sys.executable, "-m", "marketpulse", *words, *options]
+    def words(self, *options: str) -> list[str]:
+        return ["up", "--no-browser", "--source", "market", "--port", "0", *options]
 
     def marketpulse(self, *words: str) -> Done:
         """`marketpulse WORDS…` beside it."""
@@ -55,7 +54,7 @@ class Up:
 
     def refused(self) -> Done:
         """Another one on the same data, which says why it does not begin."""
-        done = self.marketpulse(*self.command()[3:])
+        done = self.marketpulse(*self.words())
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
         return done
 

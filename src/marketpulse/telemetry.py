@@ -235,6 +235,8 @@ class Health:
         self._reason = ""
 
     def set_not_ready(self, reason: str) -> None:
+        """Say why: who does so is alive."""
+        self.beat()
         self._reason = reason
 
     def live(self) -> tuple[bool, str]:

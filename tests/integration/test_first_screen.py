@@ -41,8 +41,8 @@ class Screen(Up):
         (data_dir.parent / "marketpulse").chmod(0o755)
         self.environment["PATH"] = f"{data_dir.parent}:{self.environment['PATH']}"
 
-    def command(self, *options: str) -> list[str]:
-        return ["marketpulse", "up", "--no-browser", "--port", "0", *options]
+    def words(self, *options: str) -> list[str]:
+        return ["up", "--no-browser", "--port", "0", *options]
 
     @contextmanager
     def typed(self, line: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -49,7 +49,6 @@ def _ensure_topics(settings: Settings, life: Lifecycle) -> None:
         try:
             ensure_topics(settings, timeout_s=_ANSWER_WITHIN_S)
         except Retryable as error:
-            life.health.beat()
             life.health.set_not_ready(str(error))
             get_logger().warning("cluster_away", error=str(error))
             life.stop.wait(_ASK_AGAIN_S)

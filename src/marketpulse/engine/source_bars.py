@@ -319,5 +319,6 @@ def replay_bars(
                     tables.bars[above].late_count += 1
         missed = kept.missed if as_emitted else 0
         finish_bar(tables, output, plan, slot, _ALL if kept.covered == ALONE else missed)
-        output.closed[tables.registers[N_CLOSED] - 1].built = 0
+        if replaces:
+            output.closed[tables.registers[N_CLOSED] - 1].built = 0
     return order.size

@@ -47,8 +47,11 @@ class CatalogSettings(Section):
     )
 
 
-def _days_of(text: str) -> float:
-    return float("inf") if text == "forever" else int(text.removesuffix("d"))
+_FOREVER = 1_000_000  # days: more than can be written
+
+
+def _days_of(text: str) -> int:
+    return _FOREVER if text == "forever" else int(text.removesuffix("d"))
 
 
 _RETENTION = {"bars@1s": "7d", "indicators@1s": "7d"}
@@ -97,12 +100,12 @@ class LakeSettings(StoreSettings):
         for key, days in self.retention.items():
             name, _, timeframe = key.partition("@")
             if name == table and days != "forever":
-                found[timeframe or None] = (today - int(days[:-1])) * DAY_NS
+                found[timeframe or None] = (today - _days_of(days)) * DAY_NS
         return found
 
     def describe_retention(self) -> str:
         """`"bars@1s 7 days, all else for ever"`."""
-        days = {key: int(days[:-1]) for key, days in self.retention.items() if days != "forever"}
+        days = {key: _days_of(days) for key, days in self.retention.items() if days != "forever"}
         said = [f"{key} {n} day{'s' if n > 1 else ''}" for key, n in days.items()]
         return ", ".join([*said, "all else for ever"] if said else ["all for ever"])
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import psutil
@@ -108,7 +108,7 @@ def run_on_own(cache_dir: Path, seed: int, seconds: float, steps: Sequence[Step]
         load = start_clean_run(pipeline)
         pipeline.start_watching()
         campaign = _Campaign(pipeline, steps, say)
-        wrong = campaign.wrong
+        wrong, clean = campaign.wrong, cache(partial(clean_results, pipeline, load))
         try:
             _turn(pipeline, pipeline.until_well(frozenset(pipeline.processes())))
             say(f"all of it runs: {len(pipeline.rows) + len(pipeline.file_rows):,} rows come")
@@ -116,15 +116,13 @@ def run_on_own(cache_dir: Path, seed: int, seconds: float, steps: Sequence[Step]
             campaign.run(seconds)
             say("the faults are over")
             pipeline.finish_rows()
-            clean = clean_results(pipeline, load)
-            _turn(pipeline, _until_equal(pipeline, clean))
+            _turn(pipeline, _until_equal(pipeline, clean()))
             say("nothing changes any more in the stores")
             pipeline.stop_up()
         except TimeoutError as error:
             wrong.append(str(error))
-        clean = clean_results(pipeline, load)
         say("checking every row and every receipt")
-        for check in (partial(differences, pipeline, clean), partial(archive_differences, pipeline), pipeline.drift):
+        for check in (partial(differences, pipeline, clean()), partial(archive_differences, pipeline), pipeline.drift):
             try:
                 wrong += check()
             except MarketPulseError as error:

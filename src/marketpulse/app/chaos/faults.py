@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from marketpulse.app.chaos.own import TOPIC, OwnPipeline
+from marketpulse.app.chaos.own import OwnPipeline
 from marketpulse.app.chaos.proxy import KafkaProxy, Schedule
 from marketpulse.app.chaos.running import NotInjected, RunningPipeline
 from marketpulse.app.chaos.schedule import Step
@@ -49,27 +49,32 @@ def _kill(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
             yield None
 
 
-def _stop(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
-    process = pipeline.process(step.process)
+def _suspended(process: psutil.Process, what: str, for_s: float) -> Iterator[str | None]:
     process.suspend()
     try:
-        yield f"{step.process} (process {process.pid}) for {step.for_s} s"
-        yield from _wait(step.for_s)
+        yield f"{what} for {for_s} s"
+        yield from _wait(for_s)
     finally:
         with contextlib.suppress(psutil.Error):
             process.resume()
 
 
+def _own(pipeline: RunningPipeline, why_not: str) -> OwnPipeline:
+    """The pipeline as one of chaos' own. Raises NotInjected where it is somebody's."""
+    if not isinstance(pipeline, OwnPipeline):
+        raise NotInjected(why_not)
+    return pipeline
+
+
+def _stop(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
+    process = pipeline.process(step.process)
+    yield from _suspended(process, f"{step.process} (process {process.pid})", step.for_s)
+
+
 def _broker(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
     java = pipeline.java()
     if step.pick % 3 == 0:
-        java.suspend()
-        try:
-            yield f"stopped for {step.for_s} s"
-            yield from _wait(step.for_s)
-        finally:
-            with contextlib.suppress(psutil.Error):
-                java.resume()
+        yield from _suspended(java, "stopped", step.for_s)
         return
     java.kill()
     try:
@@ -77,26 +82,18 @@ def _broker(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
         yield from _wait(step.for_s)
         yield from _start_again(pipeline)
     finally:
-        _have_started(pipeline)
-
-
-def _start_again(pipeline: RunningPipeline) -> Iterator[None]:
-    """Start a killed Kafka, while other faults go on. Somebody else's is started again by its supervisor."""
-    if isinstance(pipeline, OwnPipeline):
-        starting = pipeline.start_kafka()
-        while not starting.done():
-            yield
-
-
-def _have_started(pipeline: RunningPipeline) -> None:
-    if isinstance(pipeline, OwnPipeline):
         pipeline.start_kafka().result()
 
 
+def _start_again(pipeline: RunningPipeline) -> Iterator[None]:
+    """Start a killed Kafka, while other faults go on."""
+    starting = pipeline.start_kafka()
+    while not starting.done():
+        yield
+
+
 def _proxy(pipeline: RunningPipeline) -> KafkaProxy:
-    if not isinstance(pipeline, OwnPipeline):
-        raise NotInjected("no proxy stands between this pipeline and its log")
-    return pipeline.proxy
+    return _own(pipeline, "no proxy stands between this pipeline and its log").proxy
 
 
 def _delay(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
@@ -143,9 +140,7 @@ def _disk(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
 
 
 def _slow(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
-    if not isinstance(pipeline, OwnPipeline):
-        raise NotInjected("other programs use this disk too")
-    over, path = threading.Event(), pipeline.home / "kafka" / "busy"
+    over, path = threading.Event(), _own(pipeline, "other programs use this disk too").kafka_home / "busy"
 
     def write() -> None:
         with path.open("wb") as file:
@@ -189,15 +184,15 @@ def _remount(disk: Path, how: str) -> bool:
 
 
 def _clock(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
-    if not isinstance(pipeline, OwnPipeline) or not pipeline.has_clock:
+    if not pipeline.has_clock:
         raise NotInjected("libfaketime is not on this machine")
-    jump_s = (step.pick % 241) - 120
-    pipeline.clock.write_text(f"{jump_s:+d}")
+    clock, jump_s = _own(pipeline, "its processes have the machine's clock").clock, (step.pick % 241) - 120
+    clock.write_text(f"{jump_s:+d}")
     try:
         yield f"by {jump_s:+d} s for {step.for_s} s"
         yield from _wait(step.for_s)
     finally:
-        pipeline.clock.write_text("+0")
+        clock.write_text("+0")
 
 
 def _memory(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
@@ -238,48 +233,38 @@ def _bytes(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
                 raise
             raise NotInjected("the lake takes no file at this moment") from None
         yield f"half a copy of the lake's newest file beside it ({torn.parent.name})"
-    elif not isinstance(pipeline, OwnPipeline):
-        raise NotInjected("Kafka's files are not chaos' own")
     else:
-        pipeline.java().kill()
-        pipeline.broker.wait(30)
+        own = _own(pipeline, "Kafka's files are not chaos' own")
+        own.java().kill()
+        own.broker.wait(30)
         try:
-            folders = [
-                path.parent
-                for path in (pipeline.home / "kafka").rglob("*.log")
-                if path.parent.name.startswith("market-")
-            ]
-            for index in [path for folder in folders for path in folder.glob("*index")]:
+            for index in own.kafka_home.rglob("market-*/*index"):
                 bits = bytearray(index.read_bytes())
                 for _ in range(8 if bits else 0):
                     bits[draw.randrange(len(bits))] ^= 1 << draw.randrange(8)
                 index.write_bytes(bits)
             yield "Kafka was killed, and bits of the indexes of `market` flipped"
-            yield from _start_again(pipeline)
+            yield from _start_again(own)
         finally:
-            _have_started(pipeline)
+            own.start_kafka().result()
 
 
 def _poison(pipeline: RunningPipeline, step: Step) -> Iterator[str | None]:
-    topic = "market"
-    for n in range(1 + step.pick % 4):
-        topic = TOPIC if isinstance(pipeline, OwnPipeline) and (step.pick + n) % 2 else "market"
-        pipeline.produce(
-            pipeline.settings.topic(topic) if topic == "market" else topic, f"{{poison {step.number}.{n}".encode()
-        )
-    yield f"{1 + step.pick % 4} records"
+    topics, records = pipeline.poison_topics(), 1 + step.pick % 4
+    for n in range(records):
+        pipeline.produce(topics[(step.pick + n) % len(topics)], f"{{poison {step.number}.{n}".encode())
+    yield f"{records} records"
 
 
 def _twice(pipeline: RunningPipeline, _: Step) -> Iterator[str | None]:
-    if not isinstance(pipeline, OwnPipeline):
-        raise NotInjected("it could take the place of an `up` that was just stopped")
-    first = pipeline.up
-    second = pipeline.run_command("up", "--no-browser", "--port", "0", "--for", "1s")
+    own = _own(pipeline, "it could take the place of an `up` that was just stopped")
+    first = own.up
+    second = own.run_command("up", "--no-browser", "--port", "0", "--for", "1s")
     try:
         yield "a second `up`"
         while (code := second.poll()) is None:
             yield None
-        if code != FAILED and pipeline.up is first:  # else it may have come between the first one and the next
+        if code != FAILED and own.up is first:  # else it may have come between the first one and the next
             raise RuntimeError(f"a second `up` on the same data ended with code {code}, not {FAILED}")
     finally:
         if second.poll() is None:

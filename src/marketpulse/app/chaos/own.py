@@ -79,7 +79,7 @@ class OwnPipeline(RunningPipeline):
     restarts_up, has_clock = True, bool(_CLOCKS)
 
     def __init__(self, home: Path, cache_dir: Path, seed: int, seconds: float) -> None:
-        self.home = home
+        self.home, self.kafka_home = home, home / "kafka"
         self.rows = draw_rows(seed, max(200, int(seconds * _RATE)), _SYMBOLS, quotes=True)
         self.file_rows = draw_rows(seed, max(100, int(seconds * _FILE_RATE)), _FILE_SYMBOLS, quotes=False)
         (home / "file.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.file_rows))
@@ -91,7 +91,7 @@ class OwnPipeline(RunningPipeline):
         self._sent, self._began_s = 0, 0.0
         self.keeps = True  # the directory, when this ends: until all is known to be as it should be
         self.broker = EmbeddedBroker(
-            Settings(data_dir=home / "kafka", cache_dir=cache_dir, broker={"heap_mb": 256, "port": _quiet_port(seed)})
+            Settings(data_dir=self.kafka_home, cache_dir=cache_dir, broker={"heap_mb": 256, "port": _quiet_port(seed)})
         )
         self._starter = ThreadPoolExecutor(1)
         self._starting: Future[str] | None = None
@@ -142,15 +142,15 @@ class OwnPipeline(RunningPipeline):
     # --- `up` ---
 
     def environment(self, data_dir: Path) -> dict[str, str]:
+        """This process's (cli/chaos.py has taken out what configures another pipeline), and what is this one's own."""
         own = {"MARKETPULSE_DATA_DIR": str(data_dir), "MARKETPULSE_CACHE_DIR": str(self._cache_dir)}
         own |= parent.variable(self._pipe[0], 0.0)
-        outside = {k: v for k, v in os.environ.items() if not k.startswith(("MARKETPULSE_", "KAFKA_"))}
         if _CLOCKS:
             own |= {
                 "LD_PRELOAD": str(_CLOCKS[0]), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
-        return outside | own
+        return {**os.environ, **own}
 
     def _start_up(self) -> None:
         self.clock.write_text("+0")
@@ -188,6 +188,9 @@ class OwnPipeline(RunningPipeline):
         self._sent = len(self.rows)
         if left := self._producer.flush(_SENDS_S):
             raise TimeoutError(f"Kafka did not take {left} rows within {_SENDS_S:.0f} s")
+
+    def poison_topics(self) -> list[str]:
+        return [*super().poison_topics(), TOPIC]
 
     def produce(self, topic: str, value: bytes) -> None:
         self.poison[value.decode()] += 1

@@ -32,7 +32,6 @@ def run_broker(settings: Settings, life: Lifecycle) -> None:
         get_logger().warning("broker_heap", what=f"the broker {heap}")
 
     def progress(have: int, wanted: int) -> None:
-        life.health.beat()
         life.health.set_not_ready(f"fetching Apache Kafka: {have} of {wanted} jars")
 
     broker = EmbeddedBroker(settings, progress)

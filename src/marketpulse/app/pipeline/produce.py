@@ -315,7 +315,6 @@ class Production:
                 answer = call()
             except Retryable as error:
                 SOURCE_ERRORS.labels(self.name).inc()
-                self.life.health.beat()
                 if starting and wait >= _START_GRACE_S:
                     self.life.report_waiting(str(error))
                 else:

@@ -49,7 +49,6 @@ def run(settings: Settings, life: Lifecycle, which: str) -> int:
                 reader.close()
         except Retryable as error:
             life.health.set_not_ready(str(error))
-            life.health.beat()
             get_logger().warning("storing_waits", sink=which, error=str(error), retry_in_s=round(wait, 1))
         life.stop.wait(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT_S)
@@ -111,7 +110,6 @@ class _Storing:
                     raise
                 self._life.health.set_not_ready(str(error))
                 get_logger().warning("flush_waits", sink=self._sink.name, error=str(error))
-                self._life.health.beat()
                 self._life.stop.wait(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
         self._life.health.set_ready()
